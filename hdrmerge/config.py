@@ -1,0 +1,41 @@
+"""What a person can ask of a merge and of a tone mapping; frozen, typed, free of heavy imports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Deghost = Literal["auto", "network", "classic", "off"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConfig:
+    """Options of one merge.
+
+    ``ev``: exposure of each frame in stops in the order of the files, overrides EXIF.
+    ``times``: exposure time of each frame in seconds, likewise. ``response``: ``auto``, ``srgb``,
+    ``linear``, ``gamma:VALUE``, ``estimate`` or the path of a saved response. ``reference``: index
+    of the reference frame in the order of the files, or None for the best exposed.
+    """
+
+    ev: tuple[float, ...] | None = None
+    times: tuple[float, ...] | None = None
+    response: str = "auto"
+    reference: int | None = None
+    align: bool = True
+    deghost: Deghost = "auto"
+    model: str | None = None
+    weights: str | None = None
+    device: Device = "auto"
+    tile: int | None = None
+    proxy_pixels: int = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class TonemapConfig:
+    """Options of a tone mapping: the operator's name and its parameters by name."""
+
+    operator: str = "reinhard2002"
+    exposure: float = 0.0
+    parameters: dict[str, float] = field(default_factory=dict)

@@ -1,0 +1,195 @@
+"""The nouns: capture settings, a frame, a stack of frames, a radiance map.
+
+Arrays are (H, W, 3) RGB. Frames keep the codes their file holds (uint8, uint16 or float32) and are
+linearised a band of rows at a time, so that memory stays bounded. A linear value has 0 = black
+level and 1 = saturation of that frame. A homography maps reference pixel coordinates to the
+frame's (pixel centres at integers, x right, y down).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.errors import InputError, StackError
+
+if TYPE_CHECKING:
+    from hdrmerge.response import Response
+
+FloatArray = NDArray[np.float32]
+Matrix = NDArray[np.float64]
+Codes = NDArray[Any]  # uint8, uint16 or float32
+Encoding = Literal["display", "linear"]
+
+REC709_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
+
+
+@dataclass(frozen=True, slots=True)
+class CaptureSettings:
+    """How a frame was taken; whatever the file does not say is None, never zero.
+
+    ``exposure_time`` in seconds, ``f_number``, ``iso`` as numbers, ``focal_length`` in mm.
+    """
+
+    exposure_time: float | None = None
+    f_number: float | None = None
+    iso: float | None = None
+    captured_at: datetime | None = None
+    camera_make: str | None = None
+    camera_model: str | None = None
+    lens_model: str | None = None
+    focal_length: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("exposure_time", "f_number", "iso", "focal_length"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise InputError(f"{name} must be positive, not {value!r}")
+
+    @property
+    def relative_exposure(self) -> float | None:
+        """t * S / N^2 in s (ISO 100 and f/1 stand in for what is missing); None without a time."""
+        if self.exposure_time is None:
+            return None
+        return self.exposure_time * (self.iso or 100.0) / 100.0 / (self.f_number or 1.0) ** 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One photograph as its file holds it.
+
+    ``pixels`` (H, W, 3) RGB codes: uint8, uint16, or float32. ``encoding``: ``display`` for codes
+    behind a camera response (integer full scale or 1.0 = saturation), ``linear`` for codes
+    proportional to exposure with ``black`` and ``white`` (the codes of black level and of
+    saturation). ``white_balance`` (3,) and ``to_rec709`` (3, 3) bring linear values to linear
+    Rec.709 and are applied after the merge, so that clipped highlights stay neutral.
+    """
+
+    pixels: Codes
+    encoding: Encoding
+    settings: CaptureSettings
+    path: Path
+    black: float = 0.0
+    white: float = 0.0  # 0 = full scale of the type
+    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    to_rec709: Matrix = field(default_factory=lambda: np.eye(3))
+    colour_space: str = "sRGB"
+
+    def __post_init__(self) -> None:
+        p = self.pixels
+        if p.ndim != 3 or p.shape[2] != 3 or 0 in p.shape:
+            raise InputError(f"{self.path.name}: expected (H, W, 3) pixels, got {p.shape}")
+        if p.dtype not in (np.uint8, np.uint16, np.float32):
+            raise InputError(f"{self.path.name}: unsupported pixel type {p.dtype}")
+        if self.white <= 0:
+            full = 1.0 if p.dtype == np.float32 else float(np.iinfo(p.dtype).max)
+            object.__setattr__(self, "white", full)
+        if not self.white > self.black:
+            raise InputError(f"{self.path.name}: white level {self.white} <= black {self.black}")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return int(self.pixels.shape[0]), int(self.pixels.shape[1])
+
+    def fraction(self, codes: Codes) -> FloatArray:
+        """Codes as (code - black) / (white - black), float32, not clipped."""
+        scale = np.float32(1.0 / (self.white - self.black))
+        return (codes.astype(np.float32) - np.float32(self.black)) * scale
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExposureStack:
+    """A validated bracket: ``frames`` ascending in ``exposures`` (N,), reference's exposure 1.
+
+    ``homographies`` (N, 3, 3) map reference to frame coordinates; the reference's is the identity.
+    """
+
+    frames: tuple[Frame, ...]
+    exposures: NDArray[np.float64]
+    response: Response
+    reference: int
+    homographies: Matrix
+
+    def __post_init__(self) -> None:
+        n = len(self.frames)
+        if n < 2:
+            raise StackError("A bracket needs at least two frames.")
+        if len({f.shape for f in self.frames}) != 1:
+            raise StackError("The frames differ in size.")
+        if self.exposures.shape != (n,) or np.any(np.diff(self.exposures) < 0):
+            raise StackError("Frames must ascend in exposure.")
+        if not 0 <= self.reference < n or abs(self.exposures[self.reference] - 1.0) > 1e-9:
+            raise StackError("The reference's exposure must be 1.")
+        if self.homographies.shape != (n, 3, 3):
+            raise StackError("One homography a frame is needed.")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.frames[0].shape
+
+    def with_homographies(self, homographies: Matrix) -> ExposureStack:
+        return replace(self, homographies=homographies)
+
+    def linear(self, k: int, rows: slice | None = None) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Frame k in the reference's geometry: linear (h, W, 3) float32 and its valid mask (h, W).
+
+        ``rows`` picks a band of the reference's rows (None = all). Invalid pixels lie outside the
+        frame; their values are 0.
+        """
+        from hdrmerge.align import warp_band  # the only place that samples pixels
+
+        height = self.shape[0]
+        start, stop, _ = (rows or slice(0, height)).indices(height)
+        return warp_band(self.frames[k], self.response, self.homographies[k], start, stop)
+
+    def proxy(self, max_pixels: int) -> ExposureStack:
+        """The same bracket area-averaged to at most ``max_pixels`` (itself where small enough)."""
+        import cv2
+
+        height, width = self.shape
+        if height * width <= max_pixels:
+            return self
+        scale = (max_pixels / (height * width)) ** 0.5
+        h, w = max(1, round(height * scale)), max(1, round(width * scale))
+        frames = tuple(
+            replace(f, pixels=cv2.resize(f.pixels, (w, h), interpolation=cv2.INTER_AREA))
+            for f in self.frames
+        )
+        sx, sy = w / width, h / height
+        to_proxy = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        homographies = to_proxy @ self.homographies @ np.linalg.inv(to_proxy)
+        return replace(self, frames=frames, homographies=homographies)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decisions:
+    """What a deghoster says, at full or proxy resolution (h, w).
+
+    ``trust`` (N, h, w) float32 in [0, 1]: how far each frame shows what the reference shows; the
+    reference's row is all 1. ``fill`` (h, w, 3) float32 radiance for where no frame is
+    trustworthy, with ``fill_weight`` (h, w) in [0, 1]; both None where nothing is filled.
+    """
+
+    trust: FloatArray
+    fill: FloatArray | None = None
+    fill_weight: FloatArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RadianceMap:
+    """(H, W, 3) float32, scene-linear Rec.709 D65, finite, >= 0; the reference's saturation = 1."""
+
+    pixels: FloatArray
+
+    def __post_init__(self) -> None:
+        p = self.pixels
+        if p.ndim != 3 or p.shape[2] != 3 or p.dtype != np.float32:
+            raise InputError(f"A radiance map is (H, W, 3) float32, not {p.shape} {p.dtype}.")
