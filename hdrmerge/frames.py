@@ -68,6 +68,8 @@ class Frame:
     proportional to exposure with ``black`` and ``white`` (the codes of black level and of
     saturation). ``white_balance`` (3,) and ``to_rec709`` (3, 3) bring linear values to linear
     Rec.709 and are applied after the merge, so that clipped highlights stay neutral.
+    ``transfer`` is the transfer function that the file's colour profile promises for display codes
+    (``srgb``, ``linear`` or ``gamma:VALUE``): a hint, since cameras rarely keep it.
     """
 
     pixels: Codes
@@ -79,6 +81,7 @@ class Frame:
     white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
     to_rec709: Matrix = field(default_factory=lambda: np.eye(3))
     colour_space: str = "sRGB"
+    transfer: str = "srgb"
 
     def __post_init__(self) -> None:
         p = self.pixels
