@@ -1,4 +1,4 @@
-"""The whole merge on one screen: frames in, radiance and a report out. Opens no file, prints nothing."""
+"""The whole merge on one screen: frames in, radiance and a report out; opens and prints nothing."""
 
 from __future__ import annotations
 
@@ -81,6 +81,13 @@ def merge_stack(
         ghost_map=None if decisions is None else decisions.trust,
         settings=stack.frames[stack.reference].settings,
     )
+
+
+def plan_stack(frames: Sequence[Frame], config: MergeConfig) -> MergeReport:
+    """What a merge of these frames would do, without doing it."""
+    report = describe_stack(*prepare_stack(frames, config))
+    report.deghost = deghosting_method(config)
+    return report
 
 
 def prepare_stack(

@@ -1,4 +1,4 @@
-"""What a merge did, as one typed object: ``--json`` prints it, the EXR carries it, ``info`` reads it."""
+"""What a merge did, as one typed object: printed by ``--json``, carried by the EXR."""
 
 from __future__ import annotations
 
