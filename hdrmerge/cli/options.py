@@ -1,0 +1,93 @@
+"""Options that several commands share, and the turning of arguments into paths."""
+
+from __future__ import annotations
+
+import glob
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hdrmerge.errors import InputError, OutputError, UsageError
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")
+]
+
+
+def expand_paths(arguments: list[str]) -> list[Path]:
+    """Paths of existing files; a pattern in quotes (or on Windows) is expanded and sorted.
+
+    Raises InputError for a missing file or an empty pattern, UsageError for a folder.
+    """
+    paths: list[Path] = []
+    for argument in arguments:
+        if not os.path.lexists(argument) and glob.has_magic(argument):
+            matches = sorted(glob.glob(argument))
+            if not matches:
+                raise InputError(
+                    f"No file matches {argument}.", "Check the folder and the file extension."
+                )
+            paths.extend(Path(match) for match in matches)
+        else:
+            paths.append(Path(argument))
+    for path in paths:
+        check_input(path)
+    return paths
+
+
+def check_input(path: Path) -> None:
+    """Raise unless ``path`` is an existing, readable file."""
+    if path.is_dir():
+        raise UsageError(
+            f"{path} is a folder, not a file.",
+            f"Name the files of one bracket, for example {path / '*.jpg'}.",
+        )
+    if not path.exists():
+        raise InputError(f"{path} does not exist.", "Check the spelling and the current folder.")
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path} may not be read.", "Check the file's permissions.")
+
+
+def check_output(path: Path, suffixes: tuple[str, ...], inputs: list[Path]) -> None:
+    """Raise before any work is done if ``path`` could not be written in the end.
+
+    ``suffixes`` are those allowed (lower case); ``inputs`` are files that must survive.
+    """
+    if path.suffix.lower() not in suffixes:
+        listed = ", ".join(suffixes)
+        named = f"ends in {path.suffix}" if path.suffix else "has no extension"
+        raise UsageError(f"{path} {named}, which cannot be written here.", f"Use one of {listed}.")
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder.", "Name a file.")
+    folder = path.parent
+    if not folder.is_dir():
+        raise OutputError(
+            f"The folder {folder} does not exist.", f"Make it first: mkdir -p {folder}"
+        )
+    if not os.access(folder, os.W_OK):
+        raise OutputError(
+            f"The folder {folder} may not be written to.", "Choose another folder for the output."
+        )
+    if any(path.exists() and source.samefile(path) for source in inputs if source.exists()):
+        raise UsageError(f"{path} is one of the inputs.", "Choose another name for the output.")
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """Numbers separated by commas or spaces; fractions such as 1/60 are understood."""
+    numbers = []
+    for word in text.replace(",", " ").split():
+        numerator, _, denominator = word.partition("/")
+        try:
+            value = float(numerator) / (float(denominator) if denominator else 1.0)
+        except (ValueError, ZeroDivisionError):
+            value = float("nan")
+        if not abs(value) < float("inf"):
+            raise UsageError(
+                f"{option} does not understand {word!r}.",
+                "Separate the numbers by commas, for example -2,0,+2 or 1/60,1/15,1/4.",
+            )
+        numbers.append(value)
+    return tuple(numbers)
