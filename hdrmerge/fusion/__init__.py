@@ -1,0 +1,1 @@
+"""From an aligned, calibrated stack to radiance: noise, deghosting, the explicit merge."""
