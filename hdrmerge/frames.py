@@ -147,7 +147,7 @@ class ExposureStack:
         ``rows`` picks a band of the reference's rows (None = all). Invalid pixels lie outside the
         frame; their values are 0.
         """
-        from hdrmerge.align import warp_band  # the only place that samples pixels
+        from hdrmerge.warp import warp_band  # the only place that samples pixels
 
         height = self.shape[0]
         start, stop, _ = (rows or slice(0, height)).indices(height)
