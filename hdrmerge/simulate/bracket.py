@@ -1,0 +1,288 @@
+"""Photograph a known scene as a bracket, and keep the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.errors import UsageError
+from hdrmerge.frames import Codes, FloatArray, Frame, Matrix
+from hdrmerge.simulate import camera, geometry
+from hdrmerge.simulate.exif import ExifFault, capture_settings
+from hdrmerge.simulate.motion import MotionConfig, composite, random_movers
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulationConfig:
+    """How a bracket is taken.
+
+    ``stops``: exposure of each frame in stops, in file order, any spacing. ``reference``: index of
+    the frame whose geometry and moment the truth has (None: the one nearest 0 stops). The scene is
+    scaled so that saturation of frame ``saturation_frame`` (index, None = the shortest) falls on
+    ``saturation_percentile`` of its brightest channel; ``scale`` given overrides this (radiance 1
+    times scale = exposure of the reference).
+
+    ``response``: see ``camera.forward_table``. ``full_well`` and ``read_noise`` in electrons at the
+    base ISO. ``shake_rotation`` degrees, ``shake_shift`` and ``shake_perspective`` pixels: largest
+    values of a hand-held frame; ``parallax`` pixels: standard deviation of what no homography
+    explains. ``auto_iso_hold``: share of each shutter step that the camera's auto-ISO undoes.
+    ``exposure_jitter``: standard deviation in stops of the true exposure about the nominal one.
+    ``exif``: what is wrong with the metadata. ``size``: (height, width) of the frames (None: as
+    much of the scene as shake allows).
+    """
+
+    stops: tuple[float, ...] = (-3.0, 0.0, 3.0)
+    reference: int | None = None
+    saturation_frame: int | None = None
+    saturation_percentile: float = 99.9
+    scale: float | None = None
+    response: camera.ResponseLike = "srgb"
+    full_well: float = 6000.0
+    read_noise: float = 4.0
+    format: camera.FileFormat = "jpg"
+    jpeg_quality: int = 95
+    chroma: camera.Chroma = "420"
+    shake_rotation: float = 0.0
+    shake_shift: float = 0.0
+    shake_perspective: float = 0.0
+    parallax: float = 0.0
+    motion: MotionConfig = field(default_factory=MotionConfig)
+    auto_iso_hold: float = 0.0
+    exposure_jitter: float = 0.0
+    exif: ExifFault = "none"
+    base_time: float = 1 / 60
+    f_number: float | None = 8.0
+    iso: float | None = 100.0
+    size: tuple[int, int] | None = None
+    raw_white_balance: tuple[float, float, float] = (2.0, 1.0, 1.6)
+
+    def __post_init__(self) -> None:
+        if not self.stops:
+            raise UsageError("A bracket needs at least one exposure.")
+        if self.full_well <= 0 or self.read_noise < 0:
+            raise UsageError("full_well must be positive and read_noise not negative.")
+        for index in (self.reference, self.saturation_frame):
+            if index is not None and not 0 <= index < len(self.stops):
+                raise UsageError(f"There is no frame {index} among {len(self.stops)}.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SimulatedBracket:
+    """Frames of a known scene and the truth about them; masks are in the reference's geometry.
+
+    ``frames``: as a reader would return them (codes after compression). ``files``: the encoded
+    JPEG of each frame (None for other formats), ``cfa``: the mosaic codes (H, W) of DNG frames.
+    ``stops``: true exposure relative to the reference. ``truth`` (H, W, 3): linear Rec.709
+    radiance of the reference's geometry and moment, 1 = saturation of the reference.
+    ``homographies`` (N, 3, 3): reference to frame coordinates. ``clean``: linear exposure
+    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``same`` (N, H, W):
+    the frame's content equals the reference's. ``clipped`` (N, H, W): a channel saturates.
+    ``valid`` = same, seen by the frame, and unclipped. ``motion`` (H, W): some frame's content
+    differs.
+    """
+
+    config: SimulationConfig
+    frames: tuple[Frame, ...]
+    files: tuple[bytes | None, ...]
+    cfa: tuple[NDArray[np.uint16] | None, ...]
+    stops: tuple[float, ...]
+    reference: int
+    truth: FloatArray
+    homographies: Matrix
+    clean: tuple[FloatArray, ...]
+    same: Mask
+    clipped: Mask
+    valid: Mask
+    motion: Mask
+
+    @property
+    def exposures(self) -> NDArray[np.float64]:
+        """(N,) true exposures relative to the reference."""
+        return 2.0 ** np.asarray(self.stops)
+
+
+def placement_scale(scene: FloatArray, stop: float, percentile: float) -> float:
+    """The factor that puts saturation of a frame ``stop`` above the reference on a percentile."""
+    level = float(np.percentile(scene[::2, ::2].max(axis=2), percentile))
+    if not np.isfinite(level) or level <= 0:
+        raise UsageError("The scene has no light to expose for.")
+    return float(2.0**-stop / level)
+
+
+def render_bracket(
+    scene: FloatArray,
+    config: SimulationConfig,
+    rng: np.random.Generator,
+    *,
+    sources: Sequence[FloatArray] = (),
+) -> SimulatedBracket:
+    """Render a bracket of ``scene`` (H, W, 3), linear radiance >= 0.
+
+    ``sources``: scenes that moving objects are cut from (the scene itself where none is given).
+    The same scene, config and generator state give the same bracket bit for bit. Raises
+    UsageError where the scene is too small or dark.
+    """
+    size, origin = _framing(scene, config)
+    (height, width), (x0, y0) = size, origin
+    count = len(config.stops)
+    reference = config.reference
+    if reference is None:
+        reference = int(np.argmin(np.abs(config.stops)))
+    iso_stops = tuple(-config.auto_iso_hold * s for s in config.stops)
+    nominal = np.asarray(config.stops) + np.asarray(iso_stops)
+    actual = nominal + config.exposure_jitter * rng.standard_normal(count)
+    stops = actual - actual[reference]
+
+    shortest = int(np.argmin(stops))
+    chosen = shortest if config.saturation_frame is None else config.saturation_frame
+    view = scene[y0 : y0 + height, x0 : x0 + width]
+    scale = config.scale
+    if scale is None:
+        scale = placement_scale(view, float(stops[chosen]), config.saturation_percentile)
+    # Nothing can tell light beyond 64 times the shortest frame's saturation apart.
+    scaled = np.minimum(scene * np.float32(scale), np.float32(64.0 * 2.0 ** -stops[shortest]))
+
+    movers = random_movers(
+        scaled, (x0, y0, width, height), count, reference, config.motion, sources or (scene,), rng
+    )
+    base, base_cover = composite(scaled, movers, reference) if movers else (scaled, None)
+    crop = (slice(y0, y0 + height), slice(x0, x0 + width))
+    truth = np.ascontiguousarray(base[crop])
+
+    table = camera.forward_table(config.response)
+    shape = (count, height, width)
+    same, clipped, seen = np.ones(shape, bool), np.zeros(shape, bool), np.ones(shape, bool)
+    homographies = np.repeat(np.eye(3)[None], count, axis=0)
+    frames, files, cfas, cleans = [], [], [], []
+    for k in range(count):
+        content = base
+        if movers and k != reference:
+            content, cover = composite(scaled, movers, k)
+            there = content[crop]
+            tolerance = 0.02 * np.maximum(there, truth) + 1e-4
+            moved = (np.abs(there - truth) > tolerance).any(axis=2)
+            same[k] = ~(moved & (cover | base_cover)[crop])
+        exposure = np.float32(2.0 ** stops[k])
+        brightest = content[crop].max(axis=2) * exposure
+        clipped[k] = brightest >= 0.98
+        bend = None
+        if k != reference and config.parallax > 0:
+            bend = geometry.parallax_field(height, width, config.parallax, rng)
+        if k != reference and _shaken(config):
+            homographies[k] = geometry.random_homography(
+                height,
+                width,
+                config.shake_rotation,
+                config.shake_shift,
+                config.shake_perspective,
+                rng,
+            )
+            seen[k] = geometry.inside(homographies[k], size)
+        clean = geometry.sample_scene(content, origin, size, homographies[k], bend) * exposure
+        well = config.full_well * 2.0 ** -iso_stops[k]
+        codes, data, cfa = _photograph(clean, well, table, config, rng)
+        settings = capture_settings(
+            config.exif, k, config.stops, iso_stops, config.base_time, config.f_number, config.iso
+        )
+        frames.append(_frame(codes, settings, k, config))
+        files.append(data)
+        cfas.append(cfa)
+        cleans.append(clean)
+    return SimulatedBracket(
+        config=config,
+        frames=tuple(frames),
+        files=tuple(files),
+        cfa=tuple(cfas),
+        stops=tuple(float(s) for s in stops),
+        reference=reference,
+        truth=truth,
+        homographies=homographies,
+        clean=tuple(cleans),
+        same=same,
+        clipped=clipped,
+        valid=same & seen & ~clipped,
+        motion=~same.all(axis=0),
+    )
+
+
+def _shaken(config: SimulationConfig) -> bool:
+    return config.shake_rotation > 0 or config.shake_shift > 0 or config.shake_perspective > 0
+
+
+def _framing(
+    scene: FloatArray, config: SimulationConfig
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The frames' size (h, w) and where the reference's corner (x, y) lies in the scene."""
+    if scene.ndim != 3 or scene.shape[2] != 3:
+        raise UsageError(f"A scene is (H, W, 3), not {scene.shape}.")
+    height, width = config.size or scene.shape[:2]
+    margin = geometry.shake_margin(
+        height,
+        width,
+        config.shake_rotation,
+        config.shake_shift,
+        config.shake_perspective,
+        config.parallax,
+    )
+    if config.size is None:
+        height, width = height - 2 * margin, width - 2 * margin
+    y0, x0 = (scene.shape[0] - height) // 2, (scene.shape[1] - width) // 2
+    if height < 8 or width < 8 or y0 < 0 or x0 < 0:
+        raise UsageError(
+            f"The scene ({scene.shape[1]} x {scene.shape[0]}) is too small for such frames.",
+            f"Shake needs {margin} pixels of scene on every side.",
+        )
+    return (height, width), (x0, y0)
+
+
+def _photograph(
+    clean: FloatArray,
+    full_well: float,
+    table: FloatArray,
+    config: SimulationConfig,
+    rng: np.random.Generator,
+) -> tuple[Codes, bytes | None, NDArray[np.uint16] | None]:
+    """Codes as a reader sees them, the JPEG file's bytes, the mosaic of a RAW."""
+    if config.format == "dng":
+        # The sensor's channels differ in sensitivity: white balance makes up for it later.
+        raw = camera.mosaic(clean / np.float32(config.raw_white_balance))[..., None]
+        exposed = camera.expose(raw, full_well, config.read_noise, rng)[..., 0]
+        span = np.float32(RAW_WHITE - RAW_BLACK)
+        cfa = np.clip(exposed * span + np.float32(RAW_BLACK + 0.5), 0, RAW_WHITE).astype(np.uint16)
+        return camera.demosaic(cfa), None, cfa
+    exposed = camera.expose(clean, full_well, config.read_noise, rng)
+    bits: Literal[8, 16] = 8 if config.format in ("jpg", "png8") else 16
+    codes = camera.develop(exposed, table, bits)
+    if config.format != "jpg":
+        return codes, None, None
+    data = camera.compress_jpeg(codes, config.jpeg_quality, config.chroma)
+    return camera.decompress_jpeg(data), data, None
+
+
+RAW_BLACK, RAW_WHITE = 512, 16383  # a 14-bit sensor
+
+
+def _frame(codes: Codes, settings: object, k: int, config: SimulationConfig) -> Frame:
+    from hdrmerge.frames import CaptureSettings
+
+    assert isinstance(settings, CaptureSettings)
+    extension = {"png8": "png", "png16": "png", "tif16": "tif"}.get(config.format, config.format)
+    path = Path(f"frame_{k}.{extension}")
+    if config.format != "dng":
+        return Frame(codes, "display", settings, path)
+    return Frame(
+        codes,
+        "linear",
+        settings,
+        path,
+        black=RAW_BLACK,
+        white=RAW_WHITE,
+        white_balance=config.raw_white_balance,
+    )
