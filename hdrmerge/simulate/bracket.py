@@ -82,7 +82,8 @@ class SimulatedBracket:
     ``stops``: true exposure relative to the reference. ``truth`` (H, W, 3): linear Rec.709
     radiance of the reference's geometry and moment, 1 = saturation of the reference.
     ``homographies`` (N, 3, 3): reference to frame coordinates. ``clean``: linear exposure
-    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``same`` (N, H, W):
+    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``moments``: radiance
+    of each frame's moment, in the reference's geometry. ``same`` (N, H, W):
     the frame's content equals the reference's. ``clipped`` (N, H, W): a channel saturates.
     ``valid`` = same, seen by the frame, and unclipped. ``motion`` (H, W): some frame's content
     differs.
@@ -97,6 +98,7 @@ class SimulatedBracket:
     truth: FloatArray
     homographies: Matrix
     clean: tuple[FloatArray, ...]
+    moments: tuple[FloatArray, ...]
     same: Mask
     clipped: Mask
     valid: Mask
@@ -106,6 +108,18 @@ class SimulatedBracket:
     def exposures(self) -> NDArray[np.float64]:
         """(N,) true exposures relative to the reference."""
         return 2.0 ** np.asarray(self.stops)
+
+    def same_as(self, reference: int) -> Mask:
+        """(N, H, W): which frames show what frame ``reference`` shows, in the truth's geometry."""
+        other = self.moments[reference]
+        return np.stack([~differs(moment, other) for moment in self.moments])
+
+
+def differs(a: FloatArray, b: FloatArray) -> Mask:
+    """Where two radiance maps (H, W, 3) show different things: by more than 2 % in a channel."""
+    if a is b:
+        return np.zeros(a.shape[:2], np.bool_)
+    return np.asarray((np.abs(a - b) > 0.02 * np.maximum(a, b) + 1e-4).any(axis=2))
 
 
 def placement_scale(scene: FloatArray, stop: float, percentile: float) -> float:
@@ -152,7 +166,7 @@ def render_bracket(
     movers = random_movers(
         scaled, (x0, y0, width, height), count, reference, config.motion, sources or (scene,), rng
     )
-    base, base_cover = composite(scaled, movers, reference) if movers else (scaled, None)
+    base = composite(scaled, movers, reference)
     crop = (slice(y0, y0 + height), slice(x0, x0 + width))
     truth = np.ascontiguousarray(base[crop])
 
@@ -160,18 +174,13 @@ def render_bracket(
     shape = (count, height, width)
     same, clipped, seen = np.ones(shape, bool), np.zeros(shape, bool), np.ones(shape, bool)
     homographies = np.repeat(np.eye(3)[None], count, axis=0)
-    frames, files, cfas, cleans = [], [], [], []
+    frames, files, cfas, cleans, moments = [], [], [], [], []
     for k in range(count):
-        content = base
-        if movers and k != reference:
-            content, cover = composite(scaled, movers, k)
-            there = content[crop]
-            tolerance = 0.02 * np.maximum(there, truth) + 1e-4
-            moved = (np.abs(there - truth) > tolerance).any(axis=2)
-            same[k] = ~(moved & (cover | base_cover)[crop])
+        content = base if k == reference else composite(scaled, movers, k)
+        moments.append(truth if content is base else np.ascontiguousarray(content[crop]))
+        same[k] = ~differs(moments[k], truth)
         exposure = np.float32(2.0 ** stops[k])
-        brightest = content[crop].max(axis=2) * exposure
-        clipped[k] = brightest >= 0.98
+        clipped[k] = moments[k].max(axis=2) * exposure >= 0.98
         bend = None
         if k != reference and config.parallax > 0:
             bend = geometry.parallax_field(height, width, config.parallax, rng)
@@ -205,6 +214,7 @@ def render_bracket(
         truth=truth,
         homographies=homographies,
         clean=tuple(cleans),
+        moments=tuple(moments),
         same=same,
         clipped=clipped,
         valid=same & seen & ~clipped,

@@ -201,14 +201,14 @@ def random_movers(
     return movers
 
 
-def composite(
-    scene: FloatArray, movers: Sequence[Mover], k: int
-) -> tuple[FloatArray, np.ndarray[tuple[int, int], np.dtype[np.bool_]]]:
-    """The scene at the moment of frame k, and where a mover covers it (H, W)."""
+def composite(scene: FloatArray, movers: Sequence[Mover], k: int) -> FloatArray:
+    """The scene (H, W, 3) at the moment of frame k (the scene itself where nothing moves)."""
     import cv2
 
+    if not movers:
+        return scene
+
     out = scene.copy()
-    covered = np.zeros(scene.shape[:2], np.bool_)
     for m in movers:
         size = len(m.alpha)
         cx, cy = m.centre[0] + float(m.offsets[k, 0]), m.centre[1] + float(m.offsets[k, 1])
@@ -231,5 +231,4 @@ def composite(
         light = cv2.remap(m.radiance, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         patch = out[y0:y1, x0:x1]
         patch += alpha[..., None] * (light - patch)
-        covered[y0:y1, x0:x1] |= alpha > 0
-    return out, covered
+    return out
