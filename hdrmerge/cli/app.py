@@ -64,7 +64,6 @@ app = typer.Typer(
     cls=_Commands,
     add_completion=False,
     rich_markup_mode="rich",
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -104,7 +103,7 @@ def run(arguments: list[str]) -> int:
     arguments = [word for word in arguments if word != "--traceback"]
     command: Any = typer.main.get_command(app)
     try:
-        code = command.main(arguments, prog_name="hdrmerge", standalone_mode=False)
+        code = command.main(arguments or ["--help"], prog_name="hdrmerge", standalone_mode=False)
     except Exception as error:
         if traceback:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -93,6 +94,6 @@ def finite(data: Any) -> Any:
         return {key: finite(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [finite(value) for value in data]
-    if isinstance(data, float) and data != data or data in (float("inf"), float("-inf")):
+    if isinstance(data, float) and not math.isfinite(data):
         return None
     return data

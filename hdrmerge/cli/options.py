@@ -9,11 +9,16 @@ from typing import Annotated
 
 import typer
 
+from hdrmerge import config
 from hdrmerge.errors import InputError, OutputError, UsageError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")
+]
+
+Device = Annotated[
+    config.Device, typer.Option(help="Where networks run; auto takes a GPU if there is one.")
 ]
 
 
@@ -25,7 +30,7 @@ def expand_paths(arguments: list[str]) -> list[Path]:
     paths: list[Path] = []
     for argument in arguments:
         if not os.path.lexists(argument) and glob.has_magic(argument):
-            matches = sorted(glob.glob(argument))
+            matches = sorted(glob.glob(argument))  # noqa: PTH207 (absolute patterns too)
             if not matches:
                 raise InputError(
                     f"No file matches {argument}.", "Check the folder and the file extension."
@@ -91,3 +96,18 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
             )
         numbers.append(value)
     return tuple(numbers)
+
+
+def choose_reference(choice: str | None, paths: list[Path]) -> int | None:
+    """Index of the file that ``--reference`` names, by name or by place (the first is 1)."""
+    if choice is None:
+        return None
+    names = [path.name for path in paths]
+    if names.count(Path(choice).name) == 1:
+        return names.index(Path(choice).name)
+    if choice.isdecimal() and 1 <= int(choice) <= len(paths):
+        return int(choice) - 1
+    raise UsageError(
+        f"--reference {choice} is none of the photographs.",
+        f"Give the name of one of them, or its place from 1 to {len(paths)}.",
+    )
