@@ -1,0 +1,59 @@
+"""The edge to files: photographs in, radiance maps and pictures out; the only codecs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from hdrmerge.errors import InputError
+from hdrmerge.frames import Frame
+from hdrmerge.io.detect import detect, open_input
+
+__all__ = ["read_frame", "read_frames"]
+
+_THREADS = 2
+
+
+def read_frame(path: Path) -> Frame:
+    """One photograph (JPEG, PNG, TIFF or camera RAW) as its file holds it, upright, RGB.
+
+    What the file is, its content decides. Raises InputError with a sentence and a hint for
+    anything that cannot be read as a photograph, ResourceError for one that is too large.
+    """
+    path = Path(path)
+    with open_input(path) as file:
+        kind = detect(file, path)
+        if kind in ("exr", "hdr", "pfm"):
+            raise InputError(
+                f"{path} is an HDR picture already, not a photograph of a bracket.",
+                "Use `hdrmerge tonemap` or `hdrmerge info` on it.",
+            )
+        if kind == "raw":
+            from hdrmerge.io.raw import read_raw
+
+            return read_raw(file, path)
+        from hdrmerge.io.encoded import read_encoded
+
+        return read_encoded(file, path, kind)
+
+
+def read_frames(
+    paths: Sequence[Path], *, progress: Callable[[str, float], None] | None = None
+) -> list[Frame]:
+    """Frames of all ``paths`` in their order, decoded in two threads.
+
+    ``progress`` is called with ("read", fraction done). The first file that fails raises.
+    """
+    frames: list[Frame] = []
+    with ThreadPoolExecutor(_THREADS) as pool:
+        pending = [pool.submit(read_frame, path) for path in paths]
+        try:
+            for future in pending:
+                frames.append(future.result())
+                if progress is not None:
+                    progress("read", len(frames) / len(pending))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return frames

@@ -1,0 +1,189 @@
+"""EXIF of JPEG, PNG, TIFF and RAW files: capture settings, orientation, colour space.
+
+Cameras leave out or garble what they do not know, each in its own way; whatever cannot be true is
+None here. Times that makers round (1/30 s for 1/32 s) stay as stored: the pixels tell the ratio.
+Tags are those of Exif 2.32 (CIPA DC-008) and TIFF/EP, which cameras put in either directory.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import BinaryIO
+
+from hdrmerge.frames import CaptureSettings
+from hdrmerge.io.containers import (
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    Field,
+    TiffReader,
+    jpeg_segments,
+    png_chunks,
+)
+
+_HEAD = 1 << 20  # metadata of JPEG, RAF and CR3 files lies within the first MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Exif:
+    """What a file says of itself.
+
+    ``orientation`` 1..8 as in EXIF (1 = upright). ``adobe_rgb``: the camera declares Adobe RGB
+    (1998) by EXIF alone, without a profile.
+    """
+
+    settings: CaptureSettings = field(default_factory=CaptureSettings)
+    orientation: int = 1
+    adobe_rgb: bool = False
+
+
+def read_exif(file: BinaryIO) -> Exif:
+    """EXIF of an open image file of any kind; defaults where it has none. Never raises on damage.
+
+    ``file`` is binary and seekable; its position is not kept.
+    """
+    tags = _Tags()
+    for source, base in _blocks(file):
+        tags.add(TiffReader(source, base))
+    orientation = tags.number("image", 0x0112)
+    interop = tags.text("interop", 0x0001)
+    space = tags.number("exif", 0xA001)
+    return Exif(
+        settings=CaptureSettings(
+            exposure_time=_exposure_time(tags),
+            f_number=_f_number(tags),
+            iso=_iso(tags),
+            captured_at=_captured_at(tags),
+            camera_make=tags.text("image", 0x010F),
+            camera_model=tags.text("image", 0x0110),
+            lens_model=tags.text("exif", 0xA434),
+            focal_length=_within(tags.number("exif", 0x920A), 0.1, 1e5),
+        ),
+        orientation=int(orientation) if orientation in range(1, 9) else 1,
+        adobe_rgb=space == 2 or (space == 65535 and interop == "R03"),
+    )
+
+
+class _Tags:
+    """Fields by directory; a tag may stand in the image's or in the EXIF directory."""
+
+    def __init__(self) -> None:
+        self._fields: dict[tuple[str, int], tuple[TiffReader, Field]] = {}
+
+    def add(self, tiff: TiffReader) -> None:
+        image = tiff.directory(tiff.first)
+        self._keep("image", tiff, image)
+        exif = tiff.directory(_pointer(tiff, image.get(0x8769)))
+        self._keep("exif", tiff, exif)
+        self._keep("interop", tiff, tiff.directory(_pointer(tiff, exif.get(0xA005))))
+
+    def _keep(self, name: str, tiff: TiffReader, fields: dict[int, Field]) -> None:
+        for tag, entry in fields.items():
+            self._fields.setdefault((name, tag), (tiff, entry))
+
+    def _find(self, name: str, tag: int) -> tuple[TiffReader, Field] | None:
+        found = self._fields.get((name, tag))
+        if found is None and name in ("exif", "image"):
+            found = self._fields.get(("image" if name == "exif" else "exif", tag))
+        return found
+
+    def number(self, name: str, tag: int) -> float | None:
+        found = self._find(name, tag)
+        value = found[0].number(found[1]) if found else None
+        return value if value is not None and math.isfinite(value) else None
+
+    def text(self, name: str, tag: int) -> str | None:
+        found = self._find(name, tag)
+        return found[0].text(found[1]) if found else None
+
+
+def _pointer(tiff: TiffReader, field: Field | None) -> int:
+    value = tiff.number(field)
+    return int(value) if value is not None and math.isfinite(value) else 0
+
+
+def _blocks(file: BinaryIO) -> list[tuple[BinaryIO, int]]:
+    """(file, offset) of every TIFF structure that holds EXIF."""
+    file.seek(0)
+    head = file.read(16)
+    if head.startswith((b"II", b"MM")):
+        return [(file, 0)]
+    file.seek(0)
+    data = file.read(_HEAD)
+    if head.startswith(JPEG_MAGIC):
+        return [
+            (io.BytesIO(data[start + 6 : end]), 0)
+            for marker, start, end in jpeg_segments(data)
+            if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0"
+        ]
+    if head.startswith(PNG_MAGIC):
+        file.seek(0)
+        data = file.read()  # the chunk may follow the pixels
+        chunks = [(s, e) for kind, s, e in png_chunks(data) if kind == b"eXIf"]
+        return [(io.BytesIO(data[s:e].removeprefix(b"Exif\0\0")), 0) for s, e in chunks]
+    if head.startswith(b"FUJIFILM"):  # RAF: an entire JPEG at the offset that byte 84 tells
+        preview = data[int.from_bytes(data[84:88], "big") :]
+        return _blocks(io.BytesIO(preview)) if preview.startswith(JPEG_MAGIC) else []
+    if head.startswith(b"\0MRM"):  # MRW: the block TTW
+        at = data.find(b"\0TTW")
+        return [(io.BytesIO(data[at + 8 :]), 0)] if at >= 0 else []
+    if head[4:8] == b"ftyp":  # CR3: the boxes CMT1 (image) and CMT2 (EXIF)
+        found = (data.find(name) for name in (b"CMT1", b"CMT2"))
+        return [(io.BytesIO(data[at + 4 :]), 0) for at in found if at >= 0]
+    return []
+
+
+def _within(value: float | None, low: float, high: float) -> float | None:
+    return value if value is not None and low <= value <= high else None
+
+
+def _exposure_time(tags: _Tags) -> float | None:
+    time = _within(tags.number("exif", 0x829A), 1e-7, 1e6)
+    if time is None:
+        apex = _within(tags.number("exif", 0x9201), -20.0, 24.0)  # Tv = -log2 t
+        time = None if apex is None else 2.0**-apex
+    return time
+
+
+def _f_number(tags: _Tags) -> float | None:
+    f_number = _within(tags.number("exif", 0x829D), 0.3, 1024.0)
+    if f_number is None:
+        apex = _within(tags.number("exif", 0x9202), -2.0, 20.0)  # Av = 2 log2 N
+        # A lens without contacts is written as 0, which would be f/1.
+        f_number = None if not apex else 2.0 ** (apex / 2)
+    return f_number
+
+
+def _iso(tags: _Tags) -> float | None:
+    """ISO; 65535 in the 16-bit tag means that the real value stands in an extended one."""
+    plain = tags.number("exif", 0x8827)
+    if plain is not None and 1 <= plain < 65535:
+        return plain
+    kind = tags.number("exif", 0x8830)  # SensitivityType: which of the three the plain tag means
+    preferred = {1: 0x8831, 2: 0x8832, 3: 0x8833, 4: 0x8832, 5: 0x8833, 6: 0x8833, 7: 0x8833}
+    first = preferred.get(int(kind)) if kind is not None else None
+    panasonic, exposure_index = 0x0017, 0xA215
+    order = (first, 0x8832, 0x8833, 0x8831, exposure_index)
+    for tag in order:
+        value = _within(tags.number("exif", tag), 1, 1e8) if tag else None
+        if value is not None:
+            return value
+    if tags.text("image", 0x010F) == "Panasonic":
+        return _within(tags.number("image", panasonic), 1, 65534)
+    return None
+
+
+def _captured_at(tags: _Tags) -> datetime | None:
+    for when, fraction in ((0x9003, 0x9291), (0x9004, 0x9292), (0x0132, 0x9290)):
+        text = tags.text("exif", when)
+        try:
+            moment = datetime.strptime((text or "")[:19], "%Y:%m:%d %H:%M:%S")
+        except ValueError:
+            continue
+        digits = (tags.text("exif", fraction) or "").strip()
+        if digits.isascii() and digits.isdigit():
+            moment = moment.replace(microsecond=int(digits[:6].ljust(6, "0")))
+        return moment
+    return None
