@@ -18,6 +18,7 @@ from hdrmerge.cli.options import (
     expand_paths,
     parse_numbers,
 )
+from hdrmerge.cli.report import show_report
 from hdrmerge.config import Deghost, MergeConfig
 from hdrmerge.errors import StackError, UsageError
 
@@ -113,9 +114,7 @@ def fuse(
             rich_help_panel=_GHOSTS,
         ),
     ] = None,
-    align: Annotated[
-        bool, typer.Option(help="Align the frames.", rich_help_panel=_GHOSTS)
-    ] = True,
+    align: Annotated[bool, typer.Option(help="Align the frames.", rich_help_panel=_GHOSTS)] = True,
     deghost: Annotated[
         Deghost,
         typer.Option(help="How ghosts of moving things are found.", rich_help_panel=_GHOSTS),
@@ -134,9 +133,7 @@ def fuse(
     device: Device = "auto",
     tile: Annotated[
         int | None,
-        typer.Option(
-            min=64, help="Side of a network tile in pixels; smaller needs less memory."
-        ),
+        typer.Option(min=64, help="Side of a network tile in pixels; smaller needs less memory."),
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -180,9 +177,7 @@ def check_bracket(paths: list[Path], config: MergeConfig) -> None:
     for path in paths:
         twin = seen.setdefault(path.resolve(), path)
         if twin is not path:
-            raise StackError(
-                f"{path} is given twice.", "Name each photograph of the bracket once."
-            )
+            raise StackError(f"{path} is given twice.", "Name each photograph of the bracket once.")
     if len(paths) < 2:
         raise StackError(
             "A bracket needs at least two photographs, and only one was given.",
@@ -275,41 +270,3 @@ def ghost_picture(result: MergeResult, height: int, width: int) -> FloatArray:
     ]
     mean = cv2.resize(np.mean(others, axis=0), (width, height), interpolation=cv2.INTER_LINEAR)
     return np.repeat(np.clip(mean, 0, 1)[..., None], 3, axis=2).astype(np.float32)
-
-
-def show_report(report: MergeReport, console: Console) -> None:
-    """The table and the notes that people read after a merge or a plan."""
-    header = ("frame", "EXIF", "measured", "used", "alignment", "clipped", "rejected")
-    rows = [
-        (
-            f"{row.file}{' *' if row.file == report.reference else ''}",
-            _stops(row.exif_stops),
-            _stops(row.measured_stops),
-            _stops(row.used_stops),
-            row.alignment,
-            f"{100 * row.clipped:.1f} %",
-            f"{100 * row.rejected:.1f} %",
-        )
-        for row in report.frames
-    ]
-    console.table(header, rows)
-    console.say("* reference; EXIF, measured and used exposures in stops from it")
-    console.say(f"exposures: {report.exposure_source}; response: {_response(report)}")
-    network = f" ({report.model})" if report.model else ""
-    console.say(
-        f"deghosting: {report.deghost}{network}; clipped in every frame: "
-        f"{100 * report.clipped_everywhere:.2f} %"
-    )
-    for row in report.frames:
-        if row.alignment_note and row.file != report.reference:
-            console.say(f"{row.file}: {row.alignment_note}")
-    for warning in report.warnings:
-        console.warn(warning)
-
-
-def _stops(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.2f}"
-
-
-def _response(report: MergeReport) -> str:
-    return f"{report.response} ({report.response_note})" if report.response_note else report.response

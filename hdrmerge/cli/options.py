@@ -25,7 +25,7 @@ Device = Annotated[
 def expand_paths(arguments: list[str]) -> list[Path]:
     """Paths of existing files; a pattern in quotes (or on Windows) is expanded and sorted.
 
-    Raises InputError for a missing file or an empty pattern, UsageError for a folder.
+    Raises InputError for a missing file, a folder, or a pattern that matches nothing.
     """
     paths: list[Path] = []
     for argument in arguments:
@@ -46,7 +46,7 @@ def expand_paths(arguments: list[str]) -> list[Path]:
 def check_input(path: Path) -> None:
     """Raise unless ``path`` is an existing, readable file."""
     if path.is_dir():
-        raise UsageError(
+        raise InputError(
             f"{path} is a folder, not a file.",
             f"Name the files of one bracket, for example {path / '*.jpg'}.",
         )

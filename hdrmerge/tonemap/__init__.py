@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hdrmerge.tonemap.display import tonemap
+from hdrmerge.tonemap.display import count_bad, tonemap
 from hdrmerge.tonemap.operators import OPERATORS, Operator, find_operator
 
-__all__ = ["OPERATORS", "Operator", "find_operator", "tonemap"]
+__all__ = ["OPERATORS", "Operator", "count_bad", "find_operator", "tonemap"]

@@ -91,6 +91,11 @@ def _carry_colour(rgb: FloatArray, scene: FloatArray, shown: FloatArray) -> Floa
     return np.minimum(linear, np.float32(1.0), out=linear)
 
 
+def count_bad(pixels: FloatArray) -> int:
+    """How many values are NaN or infinite."""
+    return int(sum(np.count_nonzero(~np.isfinite(pixels[rows])) for rows in _bands(pixels)))
+
+
 def _bands(pixels: FloatArray) -> list[slice]:
     height = pixels.shape[0]
     return [slice(top, min(top + _BAND, height)) for top in range(0, height, _BAND)]

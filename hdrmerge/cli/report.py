@@ -1,0 +1,42 @@
+"""The merge's report as people read it: after ``fuse`` on stderr, from ``info`` on stdout."""
+
+from __future__ import annotations
+
+from hdrmerge.cli.console import Console
+from hdrmerge.report import MergeReport
+
+
+def show_report(report: MergeReport, console: Console, *, product: bool = False) -> None:
+    """The table of frames and the notes; ``product`` sends them to stdout."""
+    tell = console.product if product else console.say
+    header = ("frame", "EXIF", "measured", "used", "alignment", "clipped", "rejected")
+    rows = [
+        (
+            f"{row.file}{' *' if row.file == report.reference else ''}",
+            _stops(row.exif_stops),
+            _stops(row.measured_stops),
+            _stops(row.used_stops),
+            row.alignment,
+            f"{100 * row.clipped:.1f} %",
+            f"{100 * row.rejected:.1f} %",
+        )
+        for row in report.frames
+    ]
+    console.table(header, rows, product=product)
+    tell("* the reference; EXIF, measured and used exposures in stops from it")
+    for row in report.frames:
+        if row.alignment_note and row.file != report.reference:
+            tell(f"{row.file}: {row.alignment_note}")
+    note = f" ({report.response_note})" if report.response_note else ""
+    tell(f"exposures: {report.exposure_source}; response: {report.response}{note}")
+    network = f" ({report.model})" if report.model else ""
+    tell(
+        f"deghosting: {report.deghost}{network}; clipped in every frame: "
+        f"{100 * report.clipped_everywhere:.2f} %"
+    )
+    for warning in report.warnings:
+        console.warn(warning)
+
+
+def _stops(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.2f}"
