@@ -50,7 +50,8 @@ class Outputs:
 
 def fuse(
     files: Annotated[
-        list[str], typer.Argument(help="The photographs of one bracket, in any order.")
+        list[str],
+        typer.Argument(metavar="FILES", help="The photographs of one bracket, in any order."),
     ],
     output: Annotated[
         Path,
@@ -79,7 +80,12 @@ def fuse(
         typer.Option("--float32", help="32 bits a value instead of 16.", rich_help_panel=_FILES),
     ] = False,
     compression: Annotated[
-        Compression, typer.Option(help="Compression of the EXR.", rich_help_panel=_FILES)
+        Compression,
+        typer.Option(
+            metavar="NAME",
+            help="Of the EXR: none, rle, zips, zip, piz, pxr24, b44, b44a, dwaa or dwab.",
+            rich_help_panel=_FILES,
+        ),
     ] = "zip",
     ev: Annotated[
         str | None,
@@ -100,15 +106,16 @@ def fuse(
     response: Annotated[
         str,
         typer.Option(
-            metavar="auto|srgb|linear|gamma:G|estimate|FILE",
-            help="How the camera turned light into codes.",
+            metavar="RESPONSE",
+            help="How the camera turned light into codes: auto, srgb, linear, gamma:2.2, estimate "
+            "from the bracket, or a saved JSON file.",
             rich_help_panel=_EXPOSURE,
         ),
     ] = "auto",
     reference: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|NUMBER",
+            metavar="FRAME",
             help="The frame that supplies geometry and moving things: a file's name or its place "
             "(the first is 1). Default: the best exposed.",
             rich_help_panel=_GHOSTS,
@@ -125,8 +132,8 @@ def fuse(
     weights: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME|FILE|hf:OWNER/REPO",
-            help="The network's weights.",
+            metavar="WEIGHTS",
+            help="The network's weights: a name, a .safetensors file, or hf:OWNER/REPO.",
             rich_help_panel=_GHOSTS,
         ),
     ] = None,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.report import show_report
 from hdrmerge.cli.options import Json, Quiet, expand_paths
+from hdrmerge.cli.report import show_report
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 def info(
     files: Annotated[
-        list[str], typer.Argument(help="One HDR file, or the photographs of a bracket.")
+        list[str],
+        typer.Argument(metavar="FILES", help="One HDR file, or the photographs of a bracket."),
     ],
     stats: Annotated[
         bool, typer.Option("--stats", help="HDR file: read the pixels too, for range and extremes.")
