@@ -37,7 +37,7 @@ docs: $(DEV)
 	$(RUN) docs/make_cli.py
 
 bench: $(DEV)
-	$(RUN) -m tests.benchmarks
+	$(RUN) tests/benchmarks/speed.py
 
 wheel: $(DEV)
 	$(RUN) -m pip wheel --disable-pip-version-check -q --no-deps -w dist .
@@ -55,12 +55,12 @@ $(RUN):
 	  echo "Python's venv module is missing; on Debian and Ubuntu: apt install python3-venv"; \
 	  rm -rf $(VENV); exit 1; }
 
-$(USE): $(RUN) pyproject.toml constraints.txt
+$(USE): pyproject.toml constraints.txt | $(RUN)
 	@echo "Installing hdrmerge and what it needs into $(VENV); the first time takes minutes."
 	@$(PIP) -e .
 	@touch $@
 
-$(DEV): $(RUN) pyproject.toml constraints.txt
+$(DEV): pyproject.toml constraints.txt | $(RUN)
 	@echo "Installing hdrmerge and what its tests need into $(VENV); the first time takes minutes."
 	@$(PIP) -e '.[dev]'
 	@touch $(USE) $@
