@@ -1,4 +1,4 @@
-"""Which weights ship with the package, and all that is known of them (``weights/manifest.toml``)."""
+"""Which weights ship with the package, and what is known of them: ``weights/manifest.toml``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from hdrmerge.errors import WeightsError
+from hdrmerge.errors import UsageError, WeightsError
 from hdrmerge.models.registry import find_model, is_direct
 
 __all__ = [
@@ -99,9 +99,10 @@ def read_manifest(folder: Path) -> Manifest:
         default = data.get("default") or None
         if default is not None and default not in by_name:
             raise ValueError(f"the default {default!r} is not listed")
-    except (OSError, UnicodeDecodeError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, UsageError) as error:
         raise WeightsError(
-            f"The list of weights {path} is not valid: {error}.", "Reinstall hdrmerge."
+            f"The list of weights {path} is not valid: {str(error).rstrip('.')}.",
+            "Reinstall hdrmerge.",
         ) from error
     return Manifest(folder, by_name, default)
 
