@@ -1,0 +1,210 @@
+"""Fusing with a network: the one place where numpy images meet torch.
+
+A deciding network (ours) says what to trust, and the radiometric merge carries the radiance; a
+direct network (AHDRNet and its kin) makes the radiance itself from exactly three frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hdrmerge.config import MergeConfig
+from hdrmerge.errors import ResourceError, StackError, WeightsError
+from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
+from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.models.checkpoint import load_network
+from hdrmerge.models.device import select_device
+from hdrmerge.models.encoding import decode_radiance, encode_pairs
+from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
+from hdrmerge.models.tiling import Precision, is_out_of_memory, run_tiled
+
+Progress = Callable[[str, float], None]
+
+PUBLISHED_STEP = 2.0  # stops between the three frames of the published networks
+STEP_TOLERANCE = 1.25
+
+
+@dataclass(frozen=True, slots=True)
+class Triple:
+    """Three frames of a stack for a direct network: ``frames`` are indices (short, reference,
+    long); ``warnings`` say where they are not what such networks were published for."""
+
+    frames: tuple[int, int, int]
+    warnings: tuple[str, ...]
+
+
+def decide(
+    stack: ExposureStack,
+    config: MergeConfig,
+    noise: NoiseModel,
+    *,
+    progress: Progress | None = None,
+) -> Decisions:
+    """What a deciding network trusts and fills, at the resolution of the stack's proxy.
+
+    Raises WeightsError when there are no such weights, ResourceError when memory or the device
+    asked for is missing.
+    """
+    from hdrmerge.models.decider import Decider, bracket_of
+
+    network, weights = _load(config)
+    if not isinstance(network, Decider):
+        raise WeightsError(
+            f"{weights.name} holds weights of {weights.model}, which decides nothing.",
+            f"Use --model {weights.model} with them.",
+        )
+    proxy = stack.proxy(config.proxy_pixels)
+    bracket = bracket_of(proxy, noise, str(_device(network)))
+    try:
+        with torch.inference_mode():
+            decision = network(bracket)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise ResourceError(
+            "There is not enough memory for the network.",
+            "Use --device cpu, close other programs, or --deghost classic.",
+        ) from error
+    if progress is not None:
+        progress("deghost", 1.0)
+    return Decisions(
+        trust=_numpy(decision.trust[0]),
+        fill=_numpy(decision.fill[0].movedim(0, -1)),
+        fill_weight=_numpy(decision.fill_weight[0]),
+    )
+
+
+def reconstruct(
+    stack: ExposureStack,
+    config: MergeConfig,
+    *,
+    precision: Precision = "float32",
+    progress: Progress | None = None,
+) -> RadianceMap:
+    """The radiance that a direct network makes of three frames of the stack (``choose_three``).
+
+    The frames are linearised by the stack's response, warped to the reference, and encoded as the
+    network knows them; the reference's saturation is 1 in the result, the shortest frame's is the
+    most it can reach. Raises StackError for fewer than three frames, WeightsError, ResourceError.
+    """
+    triple = choose_three(stack)
+    network, _ = _load(config)
+    linear, exposures = _three_frames(stack, triple)
+    on_device = exposures.to(_device(network))
+    outputs = run_tiled(
+        network,
+        linear,
+        config.tile,
+        prepare=lambda crop: encode_pairs(crop, on_device),
+        precision=precision,
+        progress=None if progress is None else lambda part: progress("fuse", part),
+    )
+    del linear
+    radiance = _numpy(decode_radiance(outputs.pop("output"), exposures)[0].movedim(0, -1))
+    frame = stack.frames[stack.reference]
+    radiance *= np.asarray(frame.white_balance, np.float32)
+    if not np.array_equal(frame.to_rec709, np.eye(3)):
+        radiance = radiance @ frame.to_rec709.astype(np.float32).T
+    return RadianceMap(np.maximum(radiance, np.float32(0)))
+
+
+def attention_maps(stack: ExposureStack, config: MergeConfig) -> dict[str, FloatArray]:
+    """Where a direct network looks in the ``short`` and the ``long`` frame of its three.
+
+    (H, W) float32 in [0, 1] each, the mean over the feature channels; empty for networks without
+    attention. Raises as ``reconstruct``.
+    """
+    triple = choose_three(stack)
+    network, _ = _load(config)
+    linear, exposures = _three_frames(stack, triple)
+    on_device = exposures.to(_device(network))
+
+    def look(frames: Tensor, **averages: Tensor) -> dict[str, Tensor]:
+        maps: dict[str, Tensor] = network.attention_maps(frames, **averages)  # type: ignore[operator]
+        return {slot: values.mean(dim=1) for slot, values in maps.items()}
+
+    maps = run_tiled(
+        network,
+        linear,
+        config.tile,
+        function=look,
+        prepare=lambda crop: encode_pairs(crop, on_device),
+    )
+    return {slot: _numpy(values[0]) for slot, values in maps.items()}
+
+
+def choose_three(stack: ExposureStack) -> Triple:
+    """The reference and the two frames that suit a direct network best.
+
+    A shorter and a longer one, each as near to two stops away as there is. Where the reference is
+    the shortest or longest of the bracket, the two nearest to two stops on its other side, which
+    such networks have not seen. Raises StackError for fewer than three frames.
+    """
+    if len(stack) < 3:
+        raise StackError(
+            "This network takes three frames, the bracket has two.",
+            "Use the default network or --deghost classic, which take any number.",
+        )
+    stops = np.log2(stack.exposures)
+    reference = stack.reference
+
+    def nearest(candidates: range) -> list[int]:
+        return sorted(candidates, key=lambda k: abs(abs(stops[k]) - PUBLISHED_STEP))
+
+    shorter = nearest(range(reference))
+    longer = nearest(range(reference + 1, len(stack)))
+    warnings = []
+    if shorter and longer:
+        short, long = shorter[0], longer[0]
+    else:
+        short, long = sorted((shorter or longer)[:2])
+        warnings.append(
+            "The reference is the "
+            + ("longest" if shorter else "shortest")
+            + " exposure; this network expects it in the middle."
+        )
+    for k in (short, long):
+        if abs(abs(stops[k]) - PUBLISHED_STEP) > STEP_TOLERANCE:
+            warnings.append(
+                f"{stack.frames[k].path.name} is {stops[k]:+.1f} stops from the reference; this "
+                f"network was published for {PUBLISHED_STEP:g}."
+            )
+    return Triple((short, reference, long), tuple(warnings))
+
+
+def _load(config: MergeConfig) -> tuple[nn.Module, ResolvedWeights]:
+    weights = resolve_weights(config.weights, config.model)
+    return load_network(weights.path, select_device(config.device)), weights
+
+
+def _three_frames(stack: ExposureStack, triple: Triple) -> tuple[Tensor, Tensor]:
+    """Linear frames (1, 3, 3, H, W) in the reference's geometry and their exposures (1, 3).
+
+    Beyond a frame's border stands what the reference shows, at that frame's exposure: a sample
+    without news, rather than a black one that looks like motion.
+    """
+    height, width = stack.shape
+    linear = np.empty((3, 3, height, width), np.float32)
+    exposures = stack.exposures[list(triple.frames)]
+    reference, _ = stack.linear(triple.frames[1])
+    for slot, k in enumerate(triple.frames):
+        values, valid = (reference, None) if slot == 1 else stack.linear(k)
+        if valid is not None and not valid.all():
+            values = np.where(valid[..., None], values, reference * np.float32(exposures[slot]))
+        linear[slot] = values.transpose(2, 0, 1)
+    return torch.from_numpy(linear)[None], torch.from_numpy(exposures.astype(np.float32))[None]
+
+
+def _device(network: nn.Module) -> torch.device:
+    return next(network.parameters()).device
+
+
+def _numpy(tensor: Tensor) -> NDArray[np.float32]:
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+
