@@ -8,9 +8,24 @@ from pathlib import Path
 
 from hdrmerge.errors import InputError
 from hdrmerge.frames import Frame
+from hdrmerge.io.atomic import write_bytes, write_text
 from hdrmerge.io.detect import detect, open_input
+from hdrmerge.io.display import write_display
+from hdrmerge.io.exr import read_exr, write_exr
+from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
 
-__all__ = ["read_frame", "read_frames"]
+__all__ = [
+    "read_exr",
+    "read_frame",
+    "read_frames",
+    "read_header",
+    "read_radiance",
+    "write_bytes",
+    "write_display",
+    "write_exr",
+    "write_hdr",
+    "write_text",
+]
 
 _THREADS = 2
 

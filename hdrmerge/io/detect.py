@@ -40,6 +40,8 @@ def open_input(path: Path) -> BinaryIO:
             raise InputError(
                 f"{path} is a directory.", "Give the photographs in it, such as DIR/*.jpg."
             )
+        if path.exists() and not path.is_file():
+            raise InputError(f"{path} is not a plain file.")
         file = path.open("rb")
         if not file.read(1):
             file.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,7 +69,7 @@ def upright(codes: Codes, orientation: int) -> Codes:
     """(H, W, 3) pixels turned as EXIF's orientation (1..8) asks."""
     import cv2
 
-    turns = {
+    turns: dict[int, Callable[[Codes], Codes]] = {
         2: lambda p: cv2.flip(p, 1),
         3: lambda p: cv2.rotate(p, cv2.ROTATE_180),
         4: lambda p: cv2.flip(p, 0),

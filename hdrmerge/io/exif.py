@@ -61,7 +61,7 @@ def read_exif(file: BinaryIO) -> Exif:
             lens_model=tags.text("exif", 0xA434),
             focal_length=_within(tags.number("exif", 0x920A), 0.1, 1e5),
         ),
-        orientation=int(orientation) if orientation in range(1, 9) else 1,
+        orientation=int(orientation) if orientation and orientation in range(1, 9) else 1,
         adobe_rgb=space == 2 or (space == 65535 and interop == "R03"),
     )
 

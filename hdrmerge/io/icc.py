@@ -68,7 +68,7 @@ def named_space(name: str, transfer: str = "srgb") -> ColourSpace:
     if name == "sRGB":
         return ColourSpace(transfer=transfer)
     to_xyz = rgb_to_xyz(PRIMARIES[name])
-    return ColourSpace(name, _white_to_white(xyz_to_rec709(to_xyz.sum(axis=1)) @ to_xyz), transfer)
+    return ColourSpace(name, white_to_white(xyz_to_rec709(to_xyz.sum(axis=1)) @ to_xyz), transfer)
 
 
 def adobe_rgb() -> ColourSpace:
@@ -102,7 +102,7 @@ def _parse(profile: bytes) -> ColourSpace | None:
     to_xyz = np.array(columns, dtype=np.float64).T / 65536
     if np.abs(to_xyz.sum(axis=1) - D50).max() > 0.05 or abs(np.linalg.det(to_xyz)) < 1e-3:
         return None  # colorants that do not add up to white
-    matrix = _white_to_white(xyz_to_rec709(np.array(D50)) @ to_xyz)
+    matrix = white_to_white(xyz_to_rec709(np.array(D50)) @ to_xyz)
     for known in PRIMARIES:
         exact = named_space(known).to_rec709
         if np.abs(matrix - exact).max() < 4e-3:
@@ -111,8 +111,9 @@ def _parse(profile: bytes) -> ColourSpace | None:
     return ColourSpace(name or "unknown", matrix, _transfer(tags.get(b"rTRC", b"")))
 
 
-def _white_to_white(matrix: Matrix) -> Matrix:
-    return matrix / matrix.sum(axis=1, keepdims=True)
+def white_to_white(matrix: Matrix) -> Matrix:
+    """``matrix`` with its rows scaled so that (1, 1, 1) stays (1, 1, 1)."""
+    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True), np.float64)
 
 
 def _description(tag: bytes) -> str:
@@ -135,6 +136,8 @@ def _transfer(tag: bytes) -> str:
     inner = (x > 0.05) & (curve > 1e-6) & (x < 1)
     logs = np.log(x[inner])
     gamma = float(np.sum(logs * np.log(curve[inner])) / np.sum(logs**2)) if inner.any() else 1.0
+    if not 0.2 < gamma < 5:
+        return "srgb"
     if abs(gamma - 1) < 0.01:
         return "linear"
     by_power = np.abs(x**gamma - curve).max()
@@ -150,12 +153,12 @@ def _sample_curve(tag: bytes) -> NDArray[np.float64] | None:
             return x
         table = np.frombuffer(tag[12 : 12 + 2 * min(count, 65536)], ">u2").astype(np.float64)
         if count == 1:
-            return x ** (table[0] / 256)
+            return np.asarray(x ** (table[0] / 256), np.float64)
         return np.interp(x, np.linspace(0, 1, table.size), table / 65535)
     if tag[:4] == b"para":
         kind = struct.unpack_from(">H", tag, 8)[0]
         count = (1, 3, 4, 5, 7)[kind]
-        g, *rest = (v / 65536 for v in struct.unpack_from(f">{count}i", tag, 12))
+        g, *rest = (float(v) / 65536 for v in struct.unpack_from(f">{count}i", tag, 12))
         if kind == 0:
             return x**g
         a, b = rest[:2]

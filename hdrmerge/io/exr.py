@@ -1,0 +1,213 @@
+"""OpenEXR: scene-linear radiance with the metadata that photographs and compositors know.
+
+Attributes are OpenEXR's standard ones (exposure time, aperture, chromaticities, ...) and a few of
+our own under ``hdrmerge:``; the report travels as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hdrmerge.errors import InputError, OutputError, UsageError
+from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, RadianceMap
+from hdrmerge.io.atomic import atomic_path
+from hdrmerge.io.detect import open_input
+from hdrmerge.io.encoded import check_size
+from hdrmerge.report import MergeReport
+
+HALF_MAX = 65504.0
+COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
+_REPORT = "hdrmerge:report"
+
+
+def write_exr(
+    path: Path,
+    radiance: RadianceMap,
+    report: MergeReport | None = None,
+    settings: CaptureSettings | None = None,
+    *,
+    float32: bool = False,
+    compression: str = "zip",
+) -> int:
+    """Write a radiance map atomically, in half floats or with ``float32`` in full.
+
+    Returns how many values exceeded half's maximum of 65504 and were clipped to it. Raises
+    OutputError where the file cannot be written, UsageError for an unknown compression.
+    """
+    import OpenEXR
+
+    if compression not in COMPRESSIONS:
+        raise UsageError(
+            f"There is no EXR compression {compression!r}.", f"Use {', '.join(COMPRESSIONS)}."
+        )
+    pixels: Any = np.ascontiguousarray(radiance.pixels)
+    clipped = 0
+    if not float32:
+        clipped = int(np.count_nonzero(pixels > HALF_MAX))
+        pixels = (np.minimum(pixels, HALF_MAX) if clipped else pixels).astype(np.float16)
+    header = {
+        "type": OpenEXR.scanlineimage,
+        "compression": getattr(OpenEXR, f"{compression.upper()}_COMPRESSION"),
+        **_attributes(report, settings or CaptureSettings()),
+    }
+    if clipped:
+        header["hdrmerge:clippedToHalf"] = clipped
+    with atomic_path(path) as temporary:
+        try:
+            OpenEXR.File(header, {"RGB": OpenEXR.Channel(pixels)}).write(str(temporary))
+        except RuntimeError as error:
+            raise OutputError(f"{path} cannot be written: {error}.") from error
+    return clipped
+
+
+def _attributes(report: MergeReport | None, settings: CaptureSettings) -> dict[str, Any]:
+    attributes: dict[str, Any] = {
+        "chromaticities": REC709_CHROMATICITIES,
+        "colorInteropID": "lin_rec709_scene",
+        "adoptedNeutral": np.array(REC709_CHROMATICITIES[6:], np.float32),
+        "expTime": settings.exposure_time,
+        "isoSpeed": settings.iso,
+        "aperture": settings.f_number,
+        "nominalFocalLength": settings.focal_length,
+        "cameraMake": settings.camera_make,
+        "cameraModel": settings.camera_model,
+        "lensModel": settings.lens_model,
+    }
+    if settings.captured_at is not None:
+        attributes["capDate"] = settings.captured_at.strftime("%Y:%m:%d %H:%M:%S")
+    if report is not None:
+        attributes |= {
+            "software": f"hdrmerge {report.version}".strip(),
+            "comments": f"{len(report.frames)} photographs merged; reference {report.reference}",
+            "hdrmerge:exposureOffset": float(report.exposure_offset),
+            "hdrmerge:weights": report.weights_sha256,
+            _REPORT: report.to_json(),
+        }
+    return {name: value for name, value in attributes.items() if value is not None}
+
+
+def read_exr(path: Path) -> tuple[FloatArray, dict[str, Any]]:
+    """(pixels, header): the data window as (H, W, 3) float32 and the attributes by name.
+
+    Values are as stored, NaN and infinity included, in the file's own primaries. A part with only
+    one channel becomes grey; alpha and other channels are left out. Raises InputError for what is
+    damaged, deep, subsampled (luminance-chroma) or without colour.
+    """
+    import OpenEXR
+
+    parts = _headers(path)
+    index, group = _colour_group(parts, path)
+    try:
+        file = OpenEXR.File(str(path))
+        pixels = file.channels(index)[group].pixels
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _damaged(path, error) from None
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    channels = 3 if pixels.shape[2] >= 3 else 1
+    colour = np.broadcast_to(pixels[..., :channels], (*pixels.shape[:2], 3))
+    return np.ascontiguousarray(colour, dtype=np.float32), parts[index]
+
+
+def read_exr_header(path: Path) -> dict[str, Any]:
+    """The attributes of the part that ``read_exr`` would read, without reading pixels."""
+    parts = _headers(path)
+    return parts[_colour_group(parts, path)[0]]
+
+
+def exr_facts(header: dict[str, Any]) -> dict[str, Any]:
+    """An EXR header in plain types: size, channels, compression, attributes, report."""
+    first, last = header["dataWindow"]
+    hidden = (
+        "channels",
+        "compression",
+        "dataWindow",
+        "displayWindow",
+        "lineOrder",
+        "type",
+        _REPORT,
+    )
+    facts = {
+        "format": "OpenEXR",
+        "width": int(last[0] - first[0]) + 1,
+        "height": int(last[1] - first[1]) + 1,
+        "channels": ", ".join(sorted(c.name for c in header["channels"])),
+        "compression": _enum_name(header["compression"]).removesuffix("_COMPRESSION").lower(),
+        "attributes": {k: _plain(v) for k, v in sorted(header.items()) if k not in hidden},
+    }
+    report = parse_report(header.get(_REPORT))
+    return facts if report is None else {**facts, "report": report}
+
+
+def parse_report(text: Any) -> dict[str, Any] | None:
+    """A report from its JSON; None where that is damaged or absent."""
+    try:
+        report = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return report if isinstance(report, dict) else None
+
+
+def _enum_name(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return [_plain(v) for v in value.tolist()]
+    if isinstance(value, tuple | list):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return float(f"{value:.7g}")
+    return value if isinstance(value, int | str | bool) else str(value)
+
+
+def _headers(path: Path) -> list[dict[str, Any]]:
+    import OpenEXR
+
+    open_input(path).close()
+    try:
+        file = OpenEXR.File(str(path), header_only=True)
+        return [file.header(k) for k in range(len(file.parts))]
+    except Exception as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200]
+    return InputError(f"{path} is no EXR that can be read: {reason}", "Copy or write it again.")
+
+
+def _colour_group(parts: list[dict[str, Any]], path: Path) -> tuple[int, str]:
+    """(part, channel group) that holds the picture; groups are named as OpenEXR.File does."""
+    names: list[str] = []
+    for index, header in enumerate(parts):
+        if "deep" in _enum_name(header.get("type", "")):
+            continue
+        first, last = header["dataWindow"]
+        check_size(int(last[0]) - int(first[0]) + 1, int(last[1]) - int(first[1]) + 1, path)
+        channels = {c.name: c for c in header["channels"]}
+        names += channels
+        if {"RY", "BY"} & set(channels):
+            raise InputError(
+                f"{path} holds luminance and subsampled chroma.", "Convert it to RGB channels."
+            )
+        if {"R", "G", "B"} <= set(channels):
+            return index, "RGBA" if "A" in channels else "RGB"
+        if "Y" in channels:
+            return index, "Y"
+        for name in channels:
+            layer = name.rpartition(".")[0]
+            if layer and {f"{layer}.{c}" for c in "RGB"} <= set(channels):
+                return index, layer
+        if len(channels) == 1:
+            return index, next(iter(channels))
+    raise InputError(
+        f"{path} holds no colour picture (its channels: {', '.join(names[:12]) or 'none'}).",
+        "Channels R, G, B or Y are needed.",
+    )
