@@ -124,7 +124,7 @@ def reinhard2002_local(
 
     Each pixel is compressed by the average of the largest surround that holds no strong contrast:
     the largest scale s with |V(s)| < ``threshold``, V = (V1 - V2) / (2^phi key / s^2 + V1), V1 and
-    V2 Gaussian averages of radius 0.35 s and 0.56 s, s = 1.6^0 ... 1.6^7. ``phi`` sharpens.
+    V2 Gaussian averages of sigma 0.25 s and 0.4 s, s = 1.6^0 ... 1.6^7. ``phi`` sharpens.
     """
     key = automatic_key(statistics) if key is None else key
     scaled, limit = _scaled(luminance, statistics, key, white)
@@ -142,7 +142,8 @@ def reinhard2002_local(
     return _compress(scaled, surround, limit)
 
 
-_SIGMA = 1.0 / (2.0 * 2.0**0.5)  # alpha_1 of the paper, in pixels at the first scale
+# of the first scale in pixels: the paper's exp(-(r / (alpha_1 s))^2) with alpha_1 = 1 / (2 sqrt 2)
+_SIGMA = 0.25
 
 
 def _scaled(
