@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 

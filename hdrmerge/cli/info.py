@@ -13,10 +13,10 @@ from hdrmerge.cli.options import Json, Quiet, expand_paths
 from hdrmerge.cli.report import show_report
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
+from hdrmerge.report import MergeReport
 
 if TYPE_CHECKING:
     from hdrmerge.frames import Frame
-    from hdrmerge.report import MergeReport
 
 
 def info(
@@ -57,21 +57,22 @@ def describe_radiance(path: Path, *, stats: bool, console: Console) -> None:
     """Header, the merge's report where there is one, and statistics if they were asked for."""
     from hdrmerge import io
 
-    header = dict(io.read_header(path))
-    report: MergeReport | None = header.pop("report", None)
+    facts = io.read_header(path)
+    stored = facts.pop("report", None)
+    attributes = facts.pop("attributes", {})
     if stats:
-        header.update(pixel_statistics(path))
+        facts.update(pixel_statistics(path))
     if console.as_json:
-        data = {"file": str(path), **header, "report": report and report.to_dict()}
+        data = {"file": str(path), **facts, "attributes": attributes, "report": stored}
         console.product_json(data)
         return
-    rows = [(str(name), _plain(value)) for name, value in header.items()]
-    width = max(len(name) for name, _ in rows)
-    for name, value in rows:
-        console.product(f"{name:<{width}}  {value}")
-    if report is not None:
+    lines = {**facts, **attributes}
+    width = max(len(name) for name in lines)
+    for name, value in lines.items():
+        console.product(f"{name:<{width}}  {_plain(value)}")
+    if stored is not None:
         console.product("")
-        show_report(report, console, product=True)
+        show_report(MergeReport.from_dict(stored), console, product=True)
 
 
 def pixel_statistics(path: Path) -> dict[str, Any]:
