@@ -1,7 +1,15 @@
-"""The explicit merge: noise-optimal mean of what each frame says about each pixel's radiance."""
+"""The explicit merge: the noise-optimal mean of what the frames say about each pixel's radiance.
+
+A sample of frame k is x_k / t_k with variance v(X t_k) / t_k^2, where v is the noise model. The
+merge weighs it by the inverse (Granados et al. 2010, eq. 6) times how far it is from clipping
+times how far deghosting trusts it. The variance is taken at the value that all frames together
+predict (a first merge by exposure time, Hanji et al. 2020), never at the sample itself: a weight
+that follows the sample's own noise biases the mean towards dark samples.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,13 +19,18 @@ import numpy as np
 from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
 from hdrmerge.fusion.noise import NoiseModel
 
-BAND = 256
-ROLL_OFF = 0.03
+WORKERS = 2
+_BAND_BYTES = 24 << 20  # of the samples that one worker holds
+_HALO = 2  # rows that the clipping test looks beyond a band
+_OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
+_AROUND = (0.82, 0.91)  # and between these of the mean around it: noise hides single clipped ones
+_SHORTEST = np.float32(1e-4)  # what is left of the shortest frame's weight where it clips
+_ENOUGH = 0.5  # below this trust the result turns to the reference's own value
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fused:
-    """The radiance; the fraction of pixels clipped in every frame; the fraction filled."""
+    """``radiance``; the fractions of pixels that clip in every frame and that the fill made."""
 
     radiance: RadianceMap
     clipped_everywhere: float
@@ -31,41 +44,35 @@ def fuse(
     *,
     progress: Callable[[str, float], None] | None = None,
 ) -> Fused:
-    """Merge a stack; the reference's saturation is 1."""
+    """Merge ``stack`` to radiance in linear Rec.709, the reference's saturation = 1.
+
+    ``decisions`` (None: trust everything) may be smaller than the frames. Where no frame is
+    trusted and unclipped the result is the reference's own value, or the fill where that is
+    brighter. Bands of rows are merged by two threads; memory does not grow with the number of
+    rows beyond the result itself.
+    """
     height, width = stack.shape
     radiance = np.empty((height, width, 3), np.float32)
-    bands = [(a, min(a + BAND, height)) for a in range(0, height, BAND)]
+    rows = int(np.clip(_BAND_BYTES // (width * 12 * len(stack)), 16, 256))
+    starts = range(0, height, rows)
+    counts = np.zeros(2)
     done = 0
-    clipped = filled = 0.0
-    with ThreadPoolExecutor(2) as pool:
-        for c, f in pool.map(lambda b: _fuse_band(stack, decisions, noise, radiance, *b), bands):
+    lock = threading.Lock()
+
+    def band(start: int) -> None:
+        nonlocal done
+        count = _fuse_band(stack, decisions, noise, radiance, start, min(start + rows, height))
+        with lock:
+            counts[:] += count
             done += 1
-            clipped += c
-            filled += f
             if progress is not None:
-                progress("fuse", done / len(bands))
-    total = float(height * width)
-    return Fused(RadianceMap(radiance), clipped / total, filled / total)
+                progress("fuse", done / len(starts))
 
-
-def _resample(proxy: FloatArray, start: int, stop: int, height: int, width: int) -> FloatArray:
-    """Rows ``start:stop`` of a proxy plane brought to (height, width) bilinearly."""
-    import cv2
-
-    h, w = proxy.shape[:2]
-    if (h, w) == (height, width):
-        return proxy[start:stop]
-    sx, sy = w / width, h / height
-    matrix = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (start + 0.5) * sy - 0.5]])
-    return np.asarray(
-        cv2.warpAffine(
-            proxy,
-            matrix,
-            (width, stop - start),
-            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-            borderMode=cv2.BORDER_REPLICATE,
-        )
-    )
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for future in [pool.submit(band, start) for start in starts]:
+            future.result()
+    clipped, filled = counts / (height * width)
+    return Fused(RadianceMap(radiance), float(clipped), float(filled))
 
 
 def _fuse_band(
@@ -75,51 +82,138 @@ def _fuse_band(
     out: FloatArray,
     start: int,
     stop: int,
-) -> tuple[float, float]:
+) -> tuple[int, int]:
+    """Merge rows ``start:stop`` into ``out``; returns how many pixels clip, and are filled."""
     height, width = stack.shape
-    reference = stack.reference
+    top, bottom = max(0, start - _HALO), min(height, stop + _HALO)
+    inner = slice(start - top, stop - top)
+    rows = (start, stop)
+    reference, exposures = stack.reference, stack.exposures.astype(np.float32)
+
     samples: list[FloatArray] = []
-    weights: list[FloatArray] = []
+    weights: list[FloatArray] = []  # (h, W): unclipped times trusted
     coverage = np.zeros((stop - start, width), np.float32)
-    clipped = np.ones((stop - start, width), bool)
+    clipped = np.ones((stop - start, width), np.bool_)
     for k in range(len(stack)):
-        x, valid = stack.linear(k, slice(start, stop))
-        top = x.max(axis=2)
-        roll = np.clip((1.0 - top) / np.float32(ROLL_OFF), 0.0, 1.0)
-        clipped &= (roll == 0) | ~valid
+        linear, valid = stack.linear(k, slice(top, bottom))
+        usable = unclipped(linear)[inner]
+        clipped &= (usable < 0.5) | ~valid[inner]
+        samples.append(linear[inner])
+        weight = valid[inner].astype(np.float32)
+        if decisions is not None and k != reference:
+            weight *= _resample(decisions.trust[k], rows, (height, width))
         if k == 0:
-            roll = np.maximum(roll, np.float32(1e-3))
-        if decisions is None or k == reference:
-            trust = valid.astype(np.float32)
+            np.maximum(coverage, weight, out=coverage)
+            np.maximum(usable, _SHORTEST, out=usable)
+            weight *= usable
         else:
-            trust = _resample(decisions.trust[k], start, stop, height, width) * valid
-        use = (roll > 0) * trust if k == 0 else roll * trust
-        np.maximum(coverage, use, out=coverage)
-        samples.append(x)
-        weights.append((roll * trust).astype(np.float32))
-    t = stack.exposures.astype(np.float32)
-    total = sum(w[..., None] * x for w, x in zip(weights, samples, strict=True))
-    scale = sum(w * tk for w, tk in zip(weights, t, strict=True))
-    first = total / np.maximum(scale, 1e-12)[..., None]
-    total = np.zeros_like(first)
-    scale3 = np.zeros_like(first)
-    for k, (x, w) in enumerate(zip(samples, weights, strict=True)):
-        weight = w[..., None] * t[k] ** 2 / noise.variance(first * t[k], k)
-        total += weight * (x / t[k])
-        scale3 += weight
-    merged = total / np.maximum(scale3, 1e-20)
-    fallback = np.maximum(samples[reference], 0.0)
-    filled = 0.0
-    if decisions is not None and decisions.fill is not None and decisions.fill_weight is not None:
-        fill = _resample(decisions.fill, start, stop, height, width)
-        amount = _resample(decisions.fill_weight, start, stop, height, width)
-        filled = float(np.sum(amount * (1.0 - np.minimum(coverage * 2, 1.0)) > 0.5))
-        fallback = fallback + amount[..., None] * np.maximum(fill - fallback, 0.0)
-    covered = np.minimum(coverage * 2.0, 1.0)[..., None]
-    merged = merged * covered + fallback * (1.0 - covered)
-    frame = stack.frames[reference]
-    merged *= np.asarray(frame.white_balance, np.float32)
-    if not np.array_equal(frame.to_rec709, np.eye(3)):
-        merged = merged @ frame.to_rec709.astype(np.float32).T
+            weight *= usable
+            np.maximum(coverage, weight, out=coverage)
+        weights.append(weight)
+
+    merged = _mean(samples, weights, exposures, noise)
+    filled = 0
+    poor = coverage < _ENOUGH
+    if poor.any():
+        fallback = np.maximum(samples[reference][poor], 0.0)
+        share = 1.0 - coverage[poor] / np.float32(_ENOUGH)
+        if decisions is not None and decisions.fill is not None:
+            fill = _resample(decisions.fill, rows, (height, width))[poor]
+            amount = np.ones_like(share)
+            if decisions.fill_weight is not None:
+                amount = _resample(decisions.fill_weight, rows, (height, width))[poor]
+            fallback += amount[:, None] * np.maximum(fill - fallback, 0.0)
+            filled = int(np.count_nonzero(share * amount > 0.5))
+        merged[poor] += share[:, None] * (fallback - merged[poor])
+
+    _to_rec709(merged, stack, samples[0])
     np.maximum(merged, 0.0, out=out[start:stop])
-    return float(np.sum(clipped)), filled
+    return int(np.count_nonzero(clipped)), filled
+
+
+def unclipped(linear: FloatArray) -> FloatArray:
+    """(h, W) in [0, 1]: how surely a linear frame (h, W, 3) is below saturation.
+
+    Judged by the largest channel, so that all three fade out together and highlights keep their
+    hue, at the pixel and in the mean around it: near saturation noise, and JPEG beside bright
+    edges, push clipped pixels back below any threshold.
+    """
+    import cv2
+
+    red, green, blue = cv2.split(linear)
+    brightest = cv2.max(cv2.max(red, green), blue)
+    if float(brightest.max()) <= _AROUND[0]:
+        return np.ones(brightest.shape, np.float32)
+    np.minimum(brightest, 1.0, out=brightest)
+    around = cv2.GaussianBlur(brightest, (5, 5), 1.0)
+    own = _fade(brightest, *_OWN)
+    return np.asarray(cv2.min(own, _fade(around, *_AROUND)), dtype=np.float32)
+
+
+def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
+    """1 up to ``low``, 0 from ``high``, linear between; in place."""
+    value *= np.float32(-1.0 / (high - low))
+    value += np.float32(high / (high - low))
+    np.clip(value, 0.0, 1.0, out=value)
+    return value
+
+
+def _mean(
+    samples: list[FloatArray], weights: list[FloatArray], exposures: FloatArray, noise: NoiseModel
+) -> FloatArray:
+    """Inverse-variance mean of ``samples / exposures`` (h, W, 3), after a mean by exposure."""
+    total = np.zeros_like(samples[0])
+    scratch = np.empty_like(total)
+    times = np.zeros(total.shape[:2], np.float32)
+    for x, w, t in zip(samples, weights, exposures, strict=True):
+        total += np.multiply(x, w[..., None], out=scratch)
+        times += w * t
+    np.maximum(times, np.float32(1e-20), out=times)
+    total /= times[..., None]
+    first = np.maximum(total, 0.0, out=total)
+
+    merged = np.zeros_like(first)
+    sums = np.full_like(first, 1e-20)
+    for k, (x, w, t) in enumerate(zip(samples, weights, exposures, strict=True)):
+        np.multiply(first, t, out=scratch)
+        variance = noise.variance(scratch, k)
+        np.divide((w * (t * t))[..., None], variance, out=scratch)
+        sums += scratch
+        scratch *= x
+        scratch *= np.float32(1.0 / t)
+        merged += scratch
+    merged /= sums
+    return merged
+
+
+def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: FloatArray) -> None:
+    """White balance and camera matrix, in place, clipped highlights kept neutral.
+
+    Balancing raises a clipped pixel's channels by different factors, which would tint it. What
+    clips even in the shortest frame is only known to be at least so bright: such a channel is
+    raised to the pixel's brightest one.
+    """
+    frame = stack.frames[stack.reference]
+    balance = np.asarray(frame.white_balance, np.float32)
+    if not np.all(balance == 1.0):
+        merged *= balance
+        saturated = 1.0 - _fade(shortest.copy(), *_OWN)
+        saturated *= merged.max(axis=2, keepdims=True) - merged
+        merged += saturated
+    if not np.array_equal(frame.to_rec709, np.eye(3)):
+        merged[:] = merged @ frame.to_rec709.astype(np.float32).T
+
+
+def _resample(plane: FloatArray, rows: tuple[int, int], shape: tuple[int, int]) -> FloatArray:
+    """``rows`` of a proxy plane (h, w[, c]) brought to the frames' ``shape``, bilinearly."""
+    import cv2
+
+    (start, stop), (height, width), (h, w) = rows, shape, plane.shape[:2]
+    if (h, w) == (height, width):
+        return plane[start:stop]
+    sx, sy = w / width, h / height
+    matrix = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (start + 0.5) * sy - 0.5]])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    size = (width, stop - start)
+    band = cv2.warpAffine(plane, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(band, dtype=np.float32)
