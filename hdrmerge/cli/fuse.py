@@ -182,11 +182,14 @@ def fuse(
 
 def check_bracket(paths: list[Path], config: MergeConfig) -> None:
     """Raise for what the names and options alone show to be wrong."""
-    seen: dict[Path, Path] = {}
-    for path in paths:
-        twin = seen.setdefault(path.resolve(), path)
-        if twin is not path:
-            raise StackError(f"{path} is given twice.", "Name each photograph of the bracket once.")
+    for first, second in combinations(paths, 2):
+        if first.samefile(second):
+            raise StackError(f"{first} is given twice.", "Name each photograph once.")
+        if first.stat().st_size > 0 and filecmp.cmp(first, second, shallow=False):
+            raise StackError(
+                f"{first} and {second} are the same photograph.",
+                "A bracket needs different exposures: leave the copy out.",
+            )
     if len(paths) < 2:
         raise StackError(
             "A bracket needs at least two photographs, and only one was given.",
