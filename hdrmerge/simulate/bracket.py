@@ -131,24 +131,28 @@ def placement_scale(scene: FloatArray, stop: float, percentile: float) -> float:
 
 
 def render_bracket(
-    scene: FloatArray,
+    scene: FloatArray | Sequence[FloatArray],
     config: SimulationConfig,
     rng: np.random.Generator,
     *,
     sources: Sequence[FloatArray] = (),
 ) -> SimulatedBracket:
-    """Render a bracket of ``scene`` (H, W, 3), linear radiance >= 0.
+    """Render a bracket of ``scene`` (H, W, 3), linear radiance >= 0, or of one such a frame.
 
+    Several scenes are the moments of the frames, for things that move in them already.
     ``sources``: scenes that moving objects are cut from (the scene itself where none is given).
     The same scene, config and generator state give the same bracket bit for bit. Raises
     UsageError where the scene is too small or dark.
     """
-    size, origin = _framing(scene, config)
-    (height, width), (x0, y0) = size, origin
     count = len(config.stops)
     reference = config.reference
     if reference is None:
         reference = int(np.argmin(np.abs(config.stops)))
+    scenes = [scene] * count if isinstance(scene, np.ndarray) else list(scene)
+    if len(scenes) != count or len({s.shape for s in scenes}) != 1:
+        raise UsageError(f"{count} frames need one scene, or {count} of the same size.")
+    size, origin = _framing(scenes[reference], config)
+    (height, width), (x0, y0) = size, origin
     iso_stops = tuple(-config.auto_iso_hold * s for s in config.stops)
     nominal = np.asarray(config.stops) + np.asarray(iso_stops)
     actual = nominal + config.exposure_jitter * rng.standard_normal(count)
@@ -156,17 +160,25 @@ def render_bracket(
 
     shortest = int(np.argmin(stops))
     chosen = shortest if config.saturation_frame is None else config.saturation_frame
-    view = scene[y0 : y0 + height, x0 : x0 + width]
+    view = scenes[reference][y0 : y0 + height, x0 : x0 + width]
     scale = config.scale
     if scale is None:
         scale = placement_scale(view, float(stops[chosen]), config.saturation_percentile)
     # Nothing can tell light beyond 64 times the shortest frame's saturation apart.
-    scaled = np.minimum(scene * np.float32(scale), np.float32(64.0 * 2.0 ** -stops[shortest]))
+    ceiling = np.float32(64.0 * 2.0 ** -stops[shortest])
+    distinct = {id(s): np.minimum(s * np.float32(scale), ceiling) for s in scenes}
+    scaled = [distinct[id(s)] for s in scenes]
 
     movers = random_movers(
-        scaled, (x0, y0, width, height), count, reference, config.motion, sources or (scene,), rng
+        scaled[reference],
+        (x0, y0, width, height),
+        count,
+        reference,
+        config.motion,
+        sources or (scenes[reference],),
+        rng,
     )
-    base = composite(scaled, movers, reference)
+    base = composite(scaled[reference], movers, reference)
     crop = (slice(y0, y0 + height), slice(x0, x0 + width))
     truth = np.ascontiguousarray(base[crop])
 
@@ -176,7 +188,7 @@ def render_bracket(
     homographies = np.repeat(np.eye(3)[None], count, axis=0)
     frames, files, cfas, cleans, moments = [], [], [], [], []
     for k in range(count):
-        content = base if k == reference else composite(scaled, movers, k)
+        content = base if k == reference else composite(scaled[k], movers, k)
         moments.append(truth if content is base else np.ascontiguousarray(content[crop]))
         same[k] = ~differs(moments[k], truth)
         exposure = np.float32(2.0 ** stops[k])
