@@ -207,4 +207,3 @@ def _device(network: nn.Module) -> torch.device:
 
 def _numpy(tensor: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
-
