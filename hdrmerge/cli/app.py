@@ -118,6 +118,8 @@ def run(arguments: list[str]) -> int:
 def report_error(error: Exception) -> int:
     """Say on stderr what went wrong and return the exit code that goes with it."""
     code, message, hint = describe_error(error)
+    if message == ".":  # a group of commands without one: its help has been shown instead
+        return code
     write_line(f"error: {message}", error=True)
     if hint:
         write_line(f"hint: {hint}", error=True)
