@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray, Frame, Matrix
+from hdrmerge.frames import Codes, FloatArray, Frame, Matrix
 
 if TYPE_CHECKING:
     from hdrmerge.response import Response
 
+CLIPPED = 0.97  # linear; codes this close to full scale may be clipped light behind JPEG and noise
+_TOE = 0.002  # added before square roots: read noise about black keeps its sign
 _MARGIN = 4  # source pixels around a band that the interpolation kernel may touch
 
 
@@ -53,35 +55,71 @@ def warp_band(
     """Rows ``start:stop`` of the reference's pixel grid, sampled from ``frame`` and linearised.
 
     Returns linear values (h, W, 3) float32 with 0 = black level and 1 = the frame's saturation,
-    and a mask (h, W) of the pixels that lie inside the frame; values outside are 0. The identity
-    copies rows without interpolation.
+    and a mask (h, W) of the pixels that lie inside the frame; values outside are 0. A channel that
+    touches a clipped sample is reported as clipped (>= 1), so that a merge never mistakes the blend
+    of a lamp and its surroundings for light that was measured. The identity copies rows without
+    interpolation.
     """
-    height, width = frame.shape
     if np.array_equal(homography, np.eye(3)):
         linear = response.linearise(frame, frame.pixels[start:stop])
         return linear, np.ones(linear.shape[:2], np.bool_)
     import cv2
 
+    width = frame.shape[1]
     valid = valid_band(homography, frame.shape, start, stop, width)
-    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
-    if not rows.size:
+    box = _source_box(homography, valid, start, frame.shape)
+    if box is None:
         return np.zeros((stop - start, width, 3), np.float32), valid
-    box = np.array(
-        [[x, y, 1.0] for x in columns[[0, -1]] for y in start + rows[[0, -1]]], dtype=np.float64
-    )
-    mapped = box @ homography.T
-    u, v = mapped[:, 0] / mapped[:, 2], mapped[:, 1] / mapped[:, 2]
-    x0, x1 = (int(np.clip(e, 0, width)) for e in (u.min() - _MARGIN, u.max() + _MARGIN + 1))
-    y0, y1 = (int(np.clip(e, 0, height)) for e in (v.min() - _MARGIN, v.max() + _MARGIN + 1))
+    x0, x1, y0, y1 = box
+    root = _root(frame, response, frame.pixels[y0:y1, x0:x1])
     to_source = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
     from_band = np.array([[1.0, 0, 0], [0, 1, start], [0, 0, 1]])
-    warped = cv2.warpPerspective(
-        frame.pixels[y0:y1, x0:x1].astype(np.float32),
-        to_source @ homography @ from_band,
-        (width, stop - start),
-        flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    linear = response.linearise(frame, warped)
-    linear[~valid] = 0.0
+    matrix = to_source @ homography @ from_band
+    size = (width, stop - start)
+
+    def sample(image: NDArray[Any], kernel: int) -> NDArray[Any]:
+        flags = kernel | cv2.WARP_INVERSE_MAP
+        border = cv2.BORDER_REPLICATE
+        return np.asarray(cv2.warpPerspective(image, matrix, size, flags=flags, borderMode=border))
+
+    linear = sample(root, cv2.INTER_CUBIC)
+    np.square(linear, out=linear)
+    linear -= np.float32(_TOE)
+    clipped = (root >= np.float32((CLIPPED + _TOE) ** 0.5)).view(np.uint8)
+    if clipped.any():
+        clipped *= np.uint8(255)  # so that the least touch of a bilinear sample stays above 0
+        touched = sample(clipped, cv2.INTER_LINEAR) > 0
+        np.maximum(linear, touched, out=linear, dtype=np.float32)
+    if not valid.all():
+        linear[~valid] = 0.0
     return linear, valid
+
+
+def _source_box(
+    homography: Matrix, valid: NDArray[np.bool_], start: int, shape: tuple[int, int]
+) -> tuple[int, int, int, int] | None:
+    """The part x0:x1, y0:y1 of the frame that the valid pixels of a band are interpolated from."""
+    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
+    if not rows.size:
+        return None
+    corners = [[x, y, 1.0] for x in columns[[0, -1]] for y in start + rows[[0, -1]]]
+    mapped = np.array(corners, dtype=np.float64) @ homography.T
+    u, v = mapped[:, 0] / mapped[:, 2], mapped[:, 1] / mapped[:, 2]
+    x0, x1 = np.clip([u.min() - _MARGIN, u.max() + _MARGIN + 1], 0, shape[1])
+    y0, y1 = np.clip([v.min() - _MARGIN, v.max() + _MARGIN + 1], 0, shape[0])
+    return int(x0), int(x1), int(y0), int(y1)
+
+
+def _root(frame: Frame, response: Response, codes: Codes) -> FloatArray:
+    """Square roots of linear values, where interpolation is best: photon noise is even there, and
+    an edge rings far less than in linear light."""
+    if codes.dtype == np.uint8:
+        import cv2
+
+        levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+        table = response.linearise(frame, levels)
+        return np.asarray(cv2.LUT(codes, np.sqrt(np.maximum(table + np.float32(_TOE), 0))))
+    linear = response.linearise(frame, codes)
+    linear += np.float32(_TOE)
+    np.maximum(linear, 0, out=linear)
+    return np.asarray(np.sqrt(linear, out=linear))
