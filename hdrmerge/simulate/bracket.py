@@ -11,12 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.errors import UsageError
-from hdrmerge.frames import Codes, FloatArray, Frame, Matrix
+from hdrmerge.frames import CaptureSettings, Codes, FloatArray, Frame, Matrix
+from hdrmerge.io.encoded import upright
 from hdrmerge.simulate import camera, geometry
+from hdrmerge.simulate.dng import mosaic
 from hdrmerge.simulate.exif import ExifFault, capture_settings
 from hdrmerge.simulate.motion import MotionConfig, composite, random_movers
 
 Mask = NDArray[np.bool_]
+
+RAW_BLACK, RAW_WHITE = 512, 16383  # a 14-bit sensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,8 +38,10 @@ class SimulationConfig:
     values of a hand-held frame; ``parallax`` pixels: standard deviation of what no homography
     explains. ``auto_iso_hold``: share of each shutter step that the camera's auto-ISO undoes.
     ``exposure_jitter``: standard deviation in stops of the true exposure about the nominal one.
-    ``exif``: what is wrong with the metadata. ``size``: (height, width) of the frames (None: as
-    much of the scene as shake allows).
+    ``exif``: what is wrong with the metadata; ``orientation``: how the camera was held, 1..8 (the
+    pixels are stored so that readers turn them upright; RAW ignores it). ``size``: (height, width)
+    of the upright frames (None: as much of the scene as shake allows). ``raw_white_balance``:
+    gains that make the RAW sensor's white neutral.
     """
 
     stops: tuple[float, ...] = (-3.0, 0.0, 3.0)
@@ -61,6 +67,7 @@ class SimulationConfig:
     f_number: float | None = 8.0
     iso: float | None = 100.0
     size: tuple[int, int] | None = None
+    orientation: int = 1
     raw_white_balance: tuple[float, float, float] = (2.0, 1.0, 1.6)
 
     def __post_init__(self) -> None:
@@ -68,6 +75,8 @@ class SimulationConfig:
             raise UsageError("A bracket needs at least one exposure.")
         if self.full_well <= 0 or self.read_noise < 0:
             raise UsageError("full_well must be positive and read_noise not negative.")
+        if self.orientation not in range(1, 9):
+            raise UsageError(f"There is no orientation {self.orientation}; EXIF has 1 to 8.")
         for index in (self.reference, self.saturation_frame):
             if index is not None and not 0 <= index < len(self.stops):
                 raise UsageError(f"There is no frame {index} among {len(self.stops)}.")
@@ -230,7 +239,7 @@ def render_bracket(
         same=same,
         clipped=clipped,
         valid=same & seen & ~clipped,
-        motion=~same.all(axis=0),
+        motion=np.asarray(~same.all(axis=0)),
     )
 
 
@@ -274,8 +283,8 @@ def _photograph(
     """Codes as a reader sees them, the JPEG file's bytes, the mosaic of a RAW."""
     if config.format == "dng":
         # The sensor's channels differ in sensitivity: white balance makes up for it later.
-        raw = camera.mosaic(clean / np.float32(config.raw_white_balance))[..., None]
-        exposed = camera.expose(raw, full_well, config.read_noise, rng)[..., 0]
+        raw = mosaic(clean / np.array(config.raw_white_balance, np.float32))
+        exposed = camera.expose(raw, full_well, config.read_noise, rng)
         span = np.float32(RAW_WHITE - RAW_BLACK)
         cfa = np.clip(exposed * span + np.float32(RAW_BLACK + 0.5), 0, RAW_WHITE).astype(np.uint16)
         return camera.demosaic(cfa), None, cfa
@@ -284,17 +293,17 @@ def _photograph(
     codes = camera.develop(exposed, table, bits)
     if config.format != "jpg":
         return codes, None, None
-    data = camera.compress_jpeg(codes, config.jpeg_quality, config.chroma)
-    return camera.decompress_jpeg(data), data, None
+    stored = upright(codes, undo_turn(config.orientation))
+    data = camera.compress_jpeg(stored, config.jpeg_quality, config.chroma)
+    return upright(camera.decompress_jpeg(data), config.orientation), data, None
 
 
-RAW_BLACK, RAW_WHITE = 512, 16383  # a 14-bit sensor
+def undo_turn(orientation: int) -> int:
+    """The EXIF orientation whose turn undoes another's."""
+    return {6: 8, 8: 6}.get(orientation, orientation)
 
 
-def _frame(codes: Codes, settings: object, k: int, config: SimulationConfig) -> Frame:
-    from hdrmerge.frames import CaptureSettings
-
-    assert isinstance(settings, CaptureSettings)
+def _frame(codes: Codes, settings: CaptureSettings, k: int, config: SimulationConfig) -> Frame:
     extension = {"png8": "png", "png16": "png", "tif16": "tif"}.get(config.format, config.format)
     path = Path(f"frame_{k}.{extension}")
     if config.format != "dng":

@@ -125,15 +125,7 @@ def decompress_jpeg(data: bytes) -> NDArray[np.uint8]:
 
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     bgr = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags)
-    return np.ascontiguousarray(bgr[..., ::-1])
-
-
-def mosaic(rgb: FloatArray) -> FloatArray:
-    """One colour a pixel in RGGB order: (H, W, 3) -> (H, W)."""
-    out = rgb[..., 1].copy()
-    out[0::2, 0::2] = rgb[0::2, 0::2, 0]
-    out[1::2, 1::2] = rgb[1::2, 1::2, 2]
-    return out
+    return np.ascontiguousarray(np.asarray(bgr, dtype=np.uint8)[..., ::-1])
 
 
 def demosaic(cfa: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -10,9 +10,18 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray
 from hdrmerge.simulate import textures
-from hdrmerge.simulate.tracing import Box, Capsule, Frustum, Solid, blocked, dot, first_hit
+from hdrmerge.simulate.tracing import (
+    Array,
+    Box,
+    Capsule,
+    Frustum,
+    Solid,
+    blocked,
+    dot,
+    first_hit,
+    rgb,
+)
 
 # Metres; x right, y up, z into the picture. The window is a hole in the wall z = DEPTH.
 _LEFT, _RIGHT, _CEILING, _DEPTH = -2.5, 2.5, 2.7, 4.6
@@ -25,9 +34,7 @@ _SUN = np.array([0.30, 0.62, 0.72], np.float32) / np.float32(np.linalg.norm([0.3
 def _legs(x0: float, x1: float, z0: float, z1: float, top: float) -> list[Solid]:
     w = 0.05
     return [
-        Box((x, 0.0, z), (x + w, top, z + w), "wood")
-        for x in (x0, x1 - w)
-        for z in (z0, z1 - w)
+        Box((x, 0.0, z), (x + w, top, z + w), "wood") for x in (x0, x1 - w) for z in (z0, z1 - w)
     ]
 
 
@@ -52,7 +59,11 @@ def _furniture() -> list[Solid]:
         turn, reach = i * 2.4, 0.16 + 0.3 * (i % 5) / 4
         lift = 0.62 + 0.5 * ((i * 3) % 7) / 6 - 0.4 * reach
         points = [
-            (-1.9 + f * reach * math.cos(turn), 0.42 + g * lift, 4.12 + 0.6 * f * reach * math.sin(turn))
+            (
+                -1.9 + f * reach * math.cos(turn),
+                0.42 + g * lift,
+                4.12 + 0.6 * f * reach * math.sin(turn),
+            )
             for f, g in ((0, 0), (0.25, 0.55), (0.65, 0.92), (1.2, 1.0), (1.75, 0.86))
         ]
         for a, b, thick in zip(points, points[1:], (0.008, 0.016, 0.02, 0.012), strict=False):
@@ -97,11 +108,11 @@ _PLAIN: dict[str, tuple[float, float, float]] = {
 }  # fmt: skip
 
 
-def _albedo(material: str, p: FloatArray, n: FloatArray) -> FloatArray:
+def _albedo(material: str, p: Array, n: Array) -> Array:
     if material == "wood":
         grain = textures.noise_at(p[:, 0] * 2 + p[:, 1], p[:, 2] * 9, 60, 20)
         tone = np.clip(1 + 0.2 * grain, 0.4, 1.6)[:, None]
-        return np.asarray(np.float32((0.20, 0.10, 0.045)) * tone)
+        return np.asarray(rgb(0.20, 0.10, 0.045) * tone)
     if material == "books":
         front = n[:, :1] > 0.5
         shelf = np.mod(p[:, 1], 0.36) > 0.335
@@ -109,14 +120,14 @@ def _albedo(material: str, p: FloatArray, n: FloatArray) -> FloatArray:
         return np.where(front & ~shelf[:, None], textures.books(p[:, 2], p[:, 1]), board)
     if material == "ball":
         stripe = np.mod(np.floor(p[:, 1] * 25 + p[:, 0] * 8), 2) > 0
-        return np.where(stripe[:, None], np.float32((0.65, 0.60, 0.5)), np.float32(_PLAIN["ball"]))
+        return np.where(stripe[:, None], rgb(0.65, 0.60, 0.5), rgb(*_PLAIN["ball"]))
     if material == "shirt":
         stripe = np.mod(p[:, 1] * 22, 1) > 0.55
-        return np.where(stripe[:, None], np.float32((0.55, 0.52, 0.45)), np.float32(_PLAIN["shirt"]))
-    return np.broadcast_to(np.float32(_PLAIN[material]), p.shape)
+        return np.where(stripe[:, None], rgb(0.55, 0.52, 0.45), rgb(*_PLAIN["shirt"]))
+    return np.broadcast_to(rgb(*_PLAIN[material]), p.shape)
 
 
-def _in_window(x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
+def _in_window(x: Array, y: Array) -> NDArray[np.bool_]:
     """Whether a point of the back wall is glass: inside the hole and not on a bar."""
     x0, x1, y0, y1 = _WINDOW
     glass = (x > x0 + 0.06) & (x < x1 - 0.06) & (y > y0 + 0.06) & (y < y1 - 0.06)
@@ -125,14 +136,14 @@ def _in_window(x: FloatArray, y: FloatArray) -> NDArray[np.bool_]:
     return np.asarray(glass & (np.abs(y - 1.78) > 0.02))
 
 
-def _view(direction: FloatArray, points: FloatArray) -> FloatArray:
+def _view(direction: Array, points: Array) -> Array:
     """Radiance that comes in through the window along ``direction``."""
     ahead = np.maximum(direction[:, 2], 1e-3)
     azimuth = direction[:, 0] / ahead + 0.06 * (points[:, 0] + 0.3)
     return textures.landscape(azimuth, direction[:, 1] / ahead + 0.012 * points[:, 1])
 
 
-def _shell(origin: FloatArray, direction: FloatArray) -> tuple[FloatArray, NDArray[np.int16]]:
+def _shell(origin: Array, direction: Array) -> tuple[Array, NDArray[np.int16]]:
     """Distance to the room's own surfaces, and which: 0 floor 1 ceiling 2 left 3 right 4 back."""
     best = np.full(len(direction), np.inf, np.float32)
     which = np.zeros(len(direction), np.int16)
@@ -147,14 +158,14 @@ def _shell(origin: FloatArray, direction: FloatArray) -> tuple[FloatArray, NDArr
     return best, which
 
 
-_SHELL_NORMALS = np.float32([[0, 1, 0], [0, -1, 0], [1, 0, 0], [-1, 0, 0], [0, 0, -1]])
+_SHELL_NORMALS = np.array([[0, 1, 0], [0, -1, 0], [1, 0, 0], [-1, 0, 0], [0, 0, -1]], np.float32)
 
 
-def _on_rug(p: FloatArray) -> NDArray[np.bool_]:
+def _on_rug(p: Array) -> NDArray[np.bool_]:
     return np.asarray((np.abs(p[:, 0] + 0.1) < 1.15) & (np.abs(p[:, 2] - 2.45) < 0.95))
 
 
-def _shell_albedo(which: NDArray[np.int16], p: FloatArray) -> FloatArray:
+def _shell_albedo(which: NDArray[np.int16], p: Array) -> Array:
     x, y, z = p[:, 0], p[:, 1], p[:, 2]
     out = np.empty_like(p)
     floor = which == 0
@@ -163,7 +174,7 @@ def _shell_albedo(which: NDArray[np.int16], p: FloatArray) -> FloatArray:
     out[woven] = textures.rug((x[woven] + 1.25) / 2.3, (z[woven] - 1.5) / 1.9)
     for i, colour in ((1, (0.62, 0.60, 0.56)), (2, (0.40, 0.36, 0.30)), (3, (0.40, 0.36, 0.30))):
         here = which == i
-        out[here] = textures.plaster(z[here] + i, x[here] + y[here], colour)  # type: ignore[arg-type]
+        out[here] = textures.plaster(z[here] + i, x[here] + y[here], colour)
     back = which == 4
     out[back] = textures.plaster(x[back], y[back], (0.30, 0.36, 0.36))
     x0, x1, y0, y1 = _WINDOW
@@ -183,7 +194,7 @@ def _shell_albedo(which: NDArray[np.int16], p: FloatArray) -> FloatArray:
     return out
 
 
-def _light(p: FloatArray, n: FloatArray, solids: list[Solid]) -> FloatArray:
+def _light(p: Array, n: Array, solids: list[Solid]) -> Array:
     """Irradiance / pi (n, 3) at points: sky through the window, sun, lamp and a little ambience."""
     solid_blockers = [s for s in solids if not isinstance(s, Frustum)]
     large = [s for s in solid_blockers if s.material != "leaf"]  # thin leaves shade no sky
@@ -194,16 +205,20 @@ def _light(p: FloatArray, n: FloatArray, solids: list[Solid]) -> FloatArray:
     area = (x1 - x0) * (y1 - y0) / (columns * rows)
     for i in range(columns):
         for j in range(rows):
-            goal = np.float32(
-                (x0 + (i + 0.5) / columns * (x1 - x0), y0 + (j + 0.5) / rows * (y1 - y0), _DEPTH)
-            )
+            across, up = (i + 0.5) / columns, (j + 0.5) / rows
+            goal = rgb(x0 + across * (x1 - x0), y0 + up * (y1 - y0), _DEPTH)
             to = goal - origin
             reach = np.sqrt(dot(to, to))
             to /= reach[:, None]
-            form = np.maximum(dot(n, to), 0) * np.maximum(to[:, 2], 0) * np.float32(area) / np.maximum(reach, 0.3) ** 2
+            form = (
+                np.maximum(dot(n, to), 0)
+                * np.maximum(to[:, 2], 0)
+                * np.float32(area)
+                / np.maximum(reach, 0.3) ** 2
+            )
             lit = np.flatnonzero(form > 1e-5)
             lit = lit[~blocked(large, origin[lit], to[lit], reach[lit])]
-            sky = np.float32((11.0, 12.0, 13.5)) if j > 1 else np.float32((7.0, 7.2, 6.0))
+            sky = rgb(11.0, 12.0, 13.5) if j > 1 else rgb(7.0, 7.2, 6.0)
             out[lit] += form[lit, None] * sky / np.float32(np.pi)
 
     facing = np.maximum(n @ _SUN, 0)
@@ -213,26 +228,30 @@ def _light(p: FloatArray, n: FloatArray, solids: list[Solid]) -> FloatArray:
     sunny = np.flatnonzero((facing > 0) & (reach > 0) & _in_window(at[:, 0], at[:, 1]))
     rays = np.broadcast_to(_SUN, (len(sunny), 3))
     sunny = sunny[~blocked(solid_blockers, origin[sunny], rays, reach[sunny])]
-    out[sunny] += facing[sunny, None] * np.float32((20.0, 17.5, 13.0))
+    out[sunny] += facing[sunny, None] * rgb(20.0, 17.5, 13.0)
 
     to = _LAMP - origin
     reach = np.sqrt(dot(to, to))
     to /= reach[:, None]
-    above, below = (np.clip((side * to[:, 1] - at) / 0.06, 0, 1) for side, at in ((1, 0.5), (-1, 0.7)))
+    above, below = (
+        np.clip((side * to[:, 1] - at) / 0.06, 0, 1) for side, at in ((1, 0.5), (-1, 0.7))
+    )
     open_end = 1 + 2.2 * above + 2.0 * below
     form = np.maximum(dot(n, to), 0) / np.maximum(reach, 0.15) ** 2 * open_end
     lit = np.flatnonzero(form > 1e-4)
     lit = lit[~blocked(solid_blockers, origin[lit], to[lit], reach[lit])]
-    out[lit] += form[lit, None] * np.float32((0.30, 0.19, 0.085))
+    out[lit] += form[lit, None] * rgb(0.30, 0.19, 0.085)
 
     corner = np.ones(len(p), np.float32)
     for d in (p[:, 1], _CEILING - p[:, 1], p[:, 0] - _LEFT, _RIGHT - p[:, 0], _DEPTH - p[:, 2]):
-        corner *= 1 - np.where(d > 0.004, 0.55 * np.exp(-np.maximum(d, 0) / 0.25), 0).astype(np.float32)
+        corner *= 1 - np.where(d > 0.004, 0.55 * np.exp(-np.maximum(d, 0) / 0.25), 0).astype(
+            np.float32
+        )
     ambient = 0.09 + 0.04 * n[:, 1:2] + 0.07 * np.exp(-((p[:, 2:3] - 3.0) ** 2) / 3)
-    return np.asarray(out + corner[:, None] * ambient * np.float32((0.9, 0.95, 1.0)), dtype=np.float32)
+    return np.asarray(out + corner[:, None] * ambient * rgb(0.9, 0.95, 1.0), dtype=np.float32)
 
 
-def _shade(origin: FloatArray, direction: FloatArray, solids: list[Solid], coarse: NDArray[np.intp]) -> FloatArray:
+def _shade(origin: Array, direction: Array, solids: list[Solid], coarse: NDArray[np.intp]) -> Array:
     """Radiance (n, 3) along rays; light is computed at the rays ``coarse`` (n,) points to."""
     t, which = first_hit(solids, origin, direction)
     wall, side = _shell(origin, direction)
@@ -249,8 +268,10 @@ def _shade(origin: FloatArray, direction: FloatArray, solids: list[Solid], coars
         albedo[here] = _albedo(solid.material, p[here], n[here])
         if solid.material == "shade":
             level = (p[here, 1] - 1.06) / 0.27
-            warm = np.exp(-((level - 0.4) ** 2) * 5) * (0.55 + 0.45 * np.abs(dot(n[here], direction[here])))
-            glow[here] = warm[:, None] * np.float32((13.0, 7.4, 2.9))
+            warm = np.exp(-((level - 0.4) ** 2) * 5) * (
+                0.55 + 0.45 * np.abs(dot(n[here], direction[here]))
+            )
+            glow[here] = warm[:, None] * rgb(13.0, 7.4, 2.9)
         n[here] = np.where(dot(n[here], direction[here])[:, None] > 0, -n[here], n[here])
     label = np.where(inside, which.astype(np.int32), -1 - side)
     use = np.unique(coarse)
@@ -279,7 +300,7 @@ def _shade(origin: FloatArray, direction: FloatArray, solids: list[Solid], coars
     return np.asarray(out, dtype=np.float32)
 
 
-def room(height: int, width: int, *, phase: float | None = None) -> FloatArray:
+def room(height: int, width: int, *, phase: float | None = None) -> Array:
     """The room as linear Rec.709 radiance (height, width, 3), anti-aliased.
 
     ``phase``: where somebody is on the way across, in steps from the middle of the window (None:

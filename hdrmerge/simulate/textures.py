@@ -5,13 +5,12 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray
 from hdrmerge.simulate.motion import smooth_noise
+from hdrmerge.simulate.tracing import Array, rgb
 
 
-def _hash(*values: NDArray[np.float32]) -> FloatArray:
+def _hash(*values: Array) -> Array:
     """A fixed pseudo-random number in [0, 1) for each combination of (rounded) values."""
     total = np.zeros(values[0].shape, np.float64)
     for value, factor in zip(values, (12.9898, 78.233, 37.719), strict=False):
@@ -20,7 +19,7 @@ def _hash(*values: NDArray[np.float32]) -> FloatArray:
 
 
 @functools.lru_cache(maxsize=32)
-def noise_tile(seed: int) -> FloatArray:
+def noise_tile(seed: int) -> Array:
     """A (1024, 1024) field of many scales with standard deviation near 1."""
     rng = np.random.default_rng(seed)
     cells = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
@@ -28,7 +27,7 @@ def noise_tile(seed: int) -> FloatArray:
     return np.asarray(field / np.std(field), dtype=np.float32)
 
 
-def noise_at(u: FloatArray, v: FloatArray, scale: float, seed: int) -> FloatArray:
+def noise_at(u: Array, v: Array, scale: float, seed: int) -> Array:
     """The noise field at (u, v) times ``scale`` pixels, mirrored beyond its borders."""
     import cv2
 
@@ -45,12 +44,12 @@ def noise_at(u: FloatArray, v: FloatArray, scale: float, seed: int) -> FloatArra
     return np.asarray(out.ravel()[: rows[0].shape[1]].reshape(shape))
 
 
-def _mix(a: tuple[float, ...], b: tuple[float, ...], share: FloatArray) -> FloatArray:
-    share = share[..., None]
-    return np.asarray(np.float32(a) * (1 - share) + np.float32(b) * share, dtype=np.float32)
+def _mix(a: tuple[float, ...], b: tuple[float, ...], amount: Array) -> Array:
+    share: Array = amount[..., None]
+    return np.asarray(rgb(*a) * (1 - share) + rgb(*b) * share, dtype=np.float32)
 
 
-def planks(u: FloatArray, v: FloatArray) -> FloatArray:
+def planks(u: Array, v: Array) -> Array:
     """A wooden floor, planks 13 cm wide along v."""
     row = u / np.float32(0.13)
     shift = _hash(row) * 1.7
@@ -62,24 +61,24 @@ def planks(u: FloatArray, v: FloatArray) -> FloatArray:
     return wood * np.where(gap, 0.25, 1.0)[..., None]
 
 
-def rug(u: FloatArray, v: FloatArray) -> FloatArray:
+def rug(u: Array, v: Array) -> Array:
     """A woven rug on [0, 1]^2 with a border and lozenges."""
     lozenge = np.mod(np.abs(np.mod(u * 6, 1) - 0.5) + np.abs(np.mod(v * 4, 1) - 0.5), 0.5) < 0.25
     border = np.minimum(np.minimum(u, 1 - u) * 2.2, np.minimum(v, 1 - v) * 1.6)
-    colour = np.where(lozenge[..., None], np.float32((0.30, 0.05, 0.045)), np.float32((0.05, 0.075, 0.16)))
-    colour = np.where((border < 0.12)[..., None], np.float32((0.45, 0.36, 0.22)), colour)
-    colour = np.where((border < 0.05)[..., None], np.float32((0.10, 0.02, 0.02)), colour)
+    colour = np.where(lozenge[..., None], rgb(0.30, 0.05, 0.045), rgb(0.05, 0.075, 0.16))
+    colour = np.where((border < 0.12)[..., None], rgb(0.45, 0.36, 0.22), colour)
+    colour = np.where((border < 0.05)[..., None], rgb(0.10, 0.02, 0.02), colour)
     weave = 0.8 + 0.2 * np.sin(u * 900) * np.sin(v * 700)
     return np.asarray(colour * weave[..., None], dtype=np.float32)
 
 
-def plaster(u: FloatArray, v: FloatArray, colour: tuple[float, float, float]) -> FloatArray:
+def plaster(u: Array, v: Array, colour: tuple[float, float, float]) -> Array:
     """Painted plaster."""
     tone = 1 + 0.035 * noise_at(u, v, 90, 2) + 0.02 * noise_at(u, v, 700, 3)
-    return np.asarray(np.float32(colour) * tone[..., None], dtype=np.float32)
+    return np.asarray(rgb(*colour) * tone[..., None], dtype=np.float32)
 
 
-def books(u: FloatArray, v: FloatArray) -> FloatArray:
+def books(u: Array, v: Array) -> Array:
     """Spines of books on shelves 0.36 apart (v up), with titles one almost can read."""
     shelf = np.floor(v / 0.36)
     height = np.mod(v, 0.36)
@@ -88,11 +87,12 @@ def books(u: FloatArray, v: FloatArray) -> FloatArray:
     local = np.mod(cell, 1)
     hue = _hash(cell + 3, shelf)
     tone = 0.35 + 0.65 * _hash(cell + 9, shelf)
-    palette = np.float32(
+    palette = np.array(
         [
             [0.32, 0.05, 0.04], [0.05, 0.09, 0.22], [0.07, 0.18, 0.09], [0.42, 0.30, 0.12],
             [0.50, 0.47, 0.40], [0.06, 0.06, 0.06], [0.30, 0.13, 0.05], [0.14, 0.22, 0.27],
-        ]
+        ],
+        np.float32,
     )  # fmt: skip
     colour = palette[(hue * 7.99).astype(np.int32)] * tone[..., None]
     top = 0.22 + 0.1 * jitter
@@ -100,16 +100,16 @@ def books(u: FloatArray, v: FloatArray) -> FloatArray:
     colour = colour * round_back[..., None]
     glyph = _hash(np.floor(height / 0.0085) + 31 * shelf, np.floor(local * 7), np.floor(cell))
     title = (np.abs(local - 0.5) < 0.24) & (height > 0.05) & (height < top - 0.05) & (glyph > 0.55)
-    ink = np.where((tone > 0.8)[..., None], np.float32((0.05, 0.04, 0.03)), np.float32((0.6, 0.48, 0.22)))
+    ink = np.where((tone > 0.8)[..., None], rgb(0.05, 0.04, 0.03), rgb(0.6, 0.48, 0.22))
     colour = np.where((title & (jitter > 0.3))[..., None], ink, colour)
     band = (np.abs(height - top + 0.03) < 0.004) | (np.abs(height - 0.03) < 0.004)
-    colour = np.where((band & (hue > 0.4))[..., None], np.float32((0.55, 0.42, 0.18)), colour)
+    colour = np.where((band & (hue > 0.4))[..., None], rgb(0.55, 0.42, 0.18), colour)
     gap = (height > top) | (np.abs(local - 0.5) > 0.485)
     return np.where(gap[..., None], np.float32(0.012), colour).astype(np.float32)
 
 
 @functools.lru_cache(maxsize=1)
-def _poster() -> FloatArray:
+def _poster() -> Array:
     """A printed poster (900, 660, 3) with lines of text in falling size, as at the optician's."""
     import cv2
 
@@ -123,7 +123,9 @@ def _poster() -> FloatArray:
         shade = 0.75 - 0.25 * i
         cv2.fillPoly(page, [points], (26 * shade, 76 * shade, 61 * shade), cv2.LINE_AA)
     lines = [
-        ("HIGH", 3.6, 9, 400), ("DYNAMIC RANGE", 2.0, 5, 480), ("what the eye sees at once", 1.15, 3, 540),
+        ("HIGH", 3.6, 9, 400),
+        ("DYNAMIC RANGE", 2.0, 5, 480),
+        ("what the eye sees at once", 1.15, 3, 540),
         ("three exposures - one picture - no ghosts", 0.72, 2, 590),
         ("shadows / highlights / everything in between", 0.62, 1, 630),
     ]  # fmt: skip
@@ -136,12 +138,12 @@ def _poster() -> FloatArray:
     for i in range(14):
         step = 14 - i
         for j in range(5):
-            x = 60 + i * 38 + j * step // 2
-            page[770:850, x : x + max(1, step // 4)] = 10
+            left = 60 + i * 38 + j * step // 2
+            page[770:850, left : left + max(1, step // 4)] = 10
     return page.astype(np.float32) / 255
 
 
-def poster(u: FloatArray, v: FloatArray) -> FloatArray:
+def poster(u: Array, v: Array) -> Array:
     """The poster at (u, v) in [0, 1]^2, v up, linearly interpolated."""
     page = _poster()
     x = np.clip(u * 660 - 0.5, 0, 658.999)
@@ -153,7 +155,7 @@ def poster(u: FloatArray, v: FloatArray) -> FloatArray:
     return np.asarray(top * (1 - fy) + low * fy, dtype=np.float32)
 
 
-def landscape(x: FloatArray, y: FloatArray) -> FloatArray:
+def landscape(x: Array, y: Array) -> Array:
     """Radiance of the view outside: x = azimuth, y = elevation (tangents), both (n,).
 
     Sky with lit clouds, three ridges with snow on the farthest, a lake, a near meadow and firs.
@@ -163,25 +165,33 @@ def landscape(x: FloatArray, y: FloatArray) -> FloatArray:
     cloud = noise_at(x + 3, y * 2.6 + 0.31, 420, 4) + 0.4 * noise_at(x, y * 2.2, 1300, 5)
     cover = np.clip((cloud - 0.05) * 0.9, 0, 1) * np.clip((y + 0.02) * 7, 0, 1)
     edge = np.clip(1.4 - np.abs(cloud - 0.5), 0.4, 1.4)
-    out = sky * (1 - cover[..., None]) + (np.float32((120, 112, 100)) * edge[..., None]) * cover[..., None]
+    out = sky * (1 - cover[..., None]) + (rgb(120, 112, 100) * edge[..., None]) * cover[..., None]
 
     far = 0.115 + 0.035 * noise_at(x, x * 0, 300, 6) + 0.008 * noise_at(x, x * 0 + 1, 1500, 7)
     snow = y > far - 0.045 + 0.016 * noise_at(x, y * 3, 900, 8)
     lit = np.clip(0.6 + 0.5 * noise_at(x + y, y - 0.5 * x, 900, 9), 0.15, 1.5)[..., None]
-    rock = np.where(snow[..., None], np.float32((50, 50, 54)), np.float32((9, 11, 15))) * lit
+    rock = np.where(snow[..., None], rgb(50, 50, 54), rgb(9, 11, 15)) * lit
     out = np.where((y < far)[..., None], rock, out)
     middle = 0.05 + 0.022 * noise_at(x + 9, x * 0, 420, 10) + 0.004 * noise_at(x, x * 0, 3000, 11)
-    wood = np.float32((2.6, 4.2, 3.2)) * np.clip(0.8 + 0.35 * noise_at(x, y * 2, 1600, 12), 0.2, 2)[..., None]
+    wood = (
+        rgb(2.6, 4.2, 3.2) * np.clip(0.8 + 0.35 * noise_at(x, y * 2, 1600, 12), 0.2, 2)[..., None]
+    )
     out = np.where((y < middle)[..., None], wood, out)
 
     lake = y < -0.005
     ripple = noise_at(x * 0.6, y * 9, 1500, 13)
-    glint = np.clip(ripple - 1.55, 0, 1)[..., None] * np.float32((420, 390, 320)) * np.exp(-((x - 0.1) ** 2) * 90)[..., None]
+    glint = (
+        np.clip(ripple - 1.55, 0, 1)[..., None]
+        * rgb(420, 390, 320)
+        * np.exp(-((x - 0.1) ** 2) * 90)[..., None]
+    )
     depth = np.clip(-y / 0.12, 0, 1)
     water = _mix((9.0, 11.0, 12.0), (2.0, 4.2, 6.0), depth) * (1 + 0.16 * ripple)[..., None] + glint
     out = np.where(lake[..., None], water, out)
     shore = -0.085 + 0.012 * noise_at(x + 4, x * 0, 260, 14)
-    grass = np.float32((4.6, 7.0, 1.7)) * np.clip(1 + 0.3 * noise_at(x * 2, y * 2, 1500, 15), 0.2, 2)[..., None]
+    grass = (
+        rgb(4.6, 7.0, 1.7) * np.clip(1 + 0.3 * noise_at(x * 2, y * 2, 1500, 15), 0.2, 2)[..., None]
+    )
     out = np.where((y < shore)[..., None], grass, out)
     for i, (centre, height, width) in enumerate(
         [(-0.27, 0.30, 0.055), (-0.21, 0.21, 0.042), (-0.335, 0.24, 0.05), (0.06, 0.17, 0.032)]
@@ -193,5 +203,5 @@ def landscape(x: FloatArray, y: FloatArray) -> FloatArray:
         reach = reach * (1 + 0.12 * noise_at(x * 0.3, y * 6, 1400, 16 + i))
         tree = (np.abs(x - centre) < reach) & (y < top) & (y > foot)
         shade = np.clip(1.0 + 6 * (x - centre) / width * 0.12 + 0.4 * tiers, 0.3, 2)[..., None]
-        out = np.where(tree[..., None], np.float32((0.5, 0.85, 0.42)) * shade, out)
+        out = np.where(tree[..., None], rgb(0.5, 0.85, 0.42) * shade, out)
     return np.asarray(np.maximum(out, 0.05), dtype=np.float32)

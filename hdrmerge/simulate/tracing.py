@@ -5,18 +5,24 @@ Points and directions are (n, 3) float32, distances (n,) along the ray, inf wher
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray
-
+Array = NDArray[Any]  # float32, with float64 in between
 _FAR = np.float32(np.inf)
 Vector = tuple[float, float, float]
 
 
-def dot(a: FloatArray, b: FloatArray) -> FloatArray:
+def rgb(*values: float) -> Array:
+    """A constant (3,), float32."""
+    return np.array(values, np.float32)
+
+
+def dot(a: Array, b: Array) -> Array:
     """Dot products of (..., 3) with (..., 3)."""
     return np.asarray(a[..., 0] * b[..., 0] + a[..., 1] * b[..., 1] + a[..., 2] * b[..., 2])
 
@@ -29,11 +35,11 @@ class Box:
     high: Vector
     material: str
 
-    def bound(self) -> tuple[FloatArray, float]:
+    def bound(self) -> tuple[Array, float]:
         low, high = np.array(self.low, np.float32), np.array(self.high, np.float32)
         return (low + high) / 2, float(np.linalg.norm(high - low)) / 2
 
-    def hit(self, origin: FloatArray, direction: FloatArray) -> FloatArray:
+    def hit(self, origin: Array, direction: Array) -> Array:
         near = np.full(len(direction), -_FAR, np.float32)
         far = np.full(len(direction), _FAR, np.float32)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -45,7 +51,7 @@ class Box:
                 np.fmin(far, np.fmax(a, b), out=far)
         return np.where((far > near) & (near > 1e-3), near, _FAR)
 
-    def normal(self, points: FloatArray) -> FloatArray:
+    def normal(self, points: Array) -> Array:
         centre = (np.array(self.low) + np.array(self.high)) / 2
         half = (np.array(self.high) - np.array(self.low)) / 2
         local = (points - centre.astype(np.float32)) / half.astype(np.float32)
@@ -65,11 +71,11 @@ class Capsule:
     radius: float
     material: str
 
-    def bound(self) -> tuple[FloatArray, float]:
+    def bound(self) -> tuple[Array, float]:
         a, b = np.array(self.start, np.float32), np.array(self.end, np.float32)
         return (a + b) / 2, float(np.linalg.norm(b - a)) / 2 + self.radius
 
-    def hit(self, origin: FloatArray, direction: FloatArray) -> FloatArray:
+    def hit(self, origin: Array, direction: Array) -> Array:
         a, b = np.array(self.start, np.float32), np.array(self.end, np.float32)
         r2 = np.float32(self.radius**2)
         axis = b - a
@@ -91,7 +97,7 @@ class Capsule:
             best = np.minimum(best, np.where((disc >= 0) & (t > 1e-3), t, _FAR))
         return best.astype(np.float32)
 
-    def normal(self, points: FloatArray) -> FloatArray:
+    def normal(self, points: Array) -> Array:
         a, b = np.array(self.start, np.float32), np.array(self.end, np.float32)
         axis = b - a
         share = np.clip(((points - a) @ axis) / max(float(axis @ axis), 1e-12), 0, 1)
@@ -109,11 +115,11 @@ class Frustum:
     top: float
     material: str
 
-    def bound(self) -> tuple[FloatArray, float]:
-        middle = np.array(self.foot, np.float32) + np.float32((0, self.height / 2, 0))
+    def bound(self) -> tuple[Array, float]:
+        middle = np.array(self.foot, np.float32) + rgb(0, self.height / 2, 0)
         return middle, float(np.hypot(self.height / 2, max(self.bottom, self.top)))
 
-    def hit(self, origin: FloatArray, direction: FloatArray) -> FloatArray:
+    def hit(self, origin: Array, direction: Array) -> Array:
         to = origin - np.array(self.foot, np.float32)
         slope = (self.top - self.bottom) / self.height
         reach, change = self.bottom + slope * to[..., 1], slope * direction[:, 1]
@@ -130,7 +136,7 @@ class Frustum:
                 best = np.minimum(best, np.where(good, t, _FAR))
         return best
 
-    def normal(self, points: FloatArray) -> FloatArray:
+    def normal(self, points: Array) -> Array:
         out = points - np.array(self.foot, np.float32)
         out[:, 1] = 0
         return np.asarray(out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-9))
@@ -140,8 +146,8 @@ Solid = Box | Capsule | Frustum
 
 
 def first_hit(
-    solids: list[Solid], eye: FloatArray, direction: FloatArray
-) -> tuple[FloatArray, NDArray[np.int16]]:
+    solids: Sequence[Solid], eye: Array, direction: Array
+) -> tuple[Array, NDArray[np.int16]]:
     """Distance from ``eye`` (3,) to the nearest solid along each direction, its index or -1."""
     best = np.full(len(direction), _FAR, np.float32)
     which = np.full(len(direction), -1, np.int16)
@@ -158,7 +164,7 @@ def first_hit(
 
 
 def blocked(
-    solids: list[Solid], origin: FloatArray, direction: FloatArray, reach: FloatArray
+    solids: Sequence[Solid], origin: Array, direction: Array, reach: Array
 ) -> NDArray[np.bool_]:
     """Whether a solid lies between each origin and ``reach`` along its direction."""
     out = np.zeros(len(direction), np.bool_)
