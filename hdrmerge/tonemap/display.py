@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,8 @@ from hdrmerge.frames import FloatArray
 from hdrmerge.tonemap.operators import find_operator, measure
 
 REC709_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
-_BAND = 256  # rows worked on at once: memory stays at a few planes whatever the picture's size
+_BAND = 250_000  # pixels worked on at once: what a band needs stays in the processor's cache
+_THREADS = 2
 
 
 def tonemap(
@@ -29,15 +32,20 @@ def tonemap(
     operator.check(config.parameters)
     ceiling = _largest(pixels)
     scene = np.empty(pixels.shape[:2], np.float32)
-    for rows in _bands(pixels):
+
+    def look(rows: slice) -> None:
         scene[rows] = _clean(pixels[rows], ceiling) @ REC709_LUMINANCE
+
+    def show(rows: slice) -> None:
+        linear = _carry_colour(_clean(pixels[rows], ceiling), scene[rows], shown[rows])
+        codes[rows] = _encode(linear, bits)
+
+    _in_bands(pixels, look)
     statistics = measure(scene)
     gain = np.float32(2.0**config.exposure)
     shown = operator.function(scene * gain, statistics, **config.parameters)
     codes: NDArray[Any] = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
-    for rows in _bands(pixels):
-        linear = _carry_colour(_clean(pixels[rows], ceiling), scene[rows], shown[rows])
-        codes[rows] = _encode(linear, bits)
+    _in_bands(pixels, show)
     return codes
 
 
@@ -51,7 +59,7 @@ def quantise(fraction: FloatArray, bits: int) -> NDArray[Any]:
     """Code fractions to the nearest of 2^bits codes."""
     full = 2**bits - 1
     codes = np.clip(fraction * np.float32(full) + np.float32(0.5), 0, full)
-    return codes.astype(np.uint8 if bits == 8 else np.uint16)
+    return np.asarray(codes, dtype=np.uint8 if bits == 8 else np.uint16)
 
 
 def _encode(linear: FloatArray, bits: int) -> NDArray[Any]:
@@ -97,8 +105,16 @@ def count_bad(pixels: FloatArray) -> int:
 
 
 def _bands(pixels: FloatArray) -> list[slice]:
-    height = pixels.shape[0]
-    return [slice(top, min(top + _BAND, height)) for top in range(0, height, _BAND)]
+    height, width = pixels.shape[:2]
+    step = max(1, _BAND // width)
+    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
+
+
+def _in_bands(pixels: FloatArray, work: Callable[[slice], None]) -> None:
+    """Do ``work`` on every band of rows, two at a time (numpy lets go of the interpreter)."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for _ in pool.map(work, _bands(pixels)):
+            pass
 
 
 def _largest(pixels: FloatArray) -> float:

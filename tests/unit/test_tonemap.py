@@ -154,7 +154,7 @@ def test_nothing_but_bad_values() -> None:
 def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = scene(70, 20)
     whole = tonemap(pixels)
-    monkeypatch.setattr(display, "_BAND", 16)
+    monkeypatch.setattr(display, "_BAND", 16 * 20)
     np.testing.assert_array_equal(tonemap(pixels), whole)
 
 
