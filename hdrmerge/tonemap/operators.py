@@ -53,10 +53,11 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Of the positive luminances: log-average, and the 1st and 99th percentile."""
+    """Of the positive luminances: log-average, and the 1st, 90th and 99th percentile."""
 
     log_average: float
     low: float
+    bright: float
     high: float
 
 
@@ -70,10 +71,10 @@ def measure(luminance: FloatArray) -> Statistics:
     sample = luminance[::step, ::step]
     sample = sample[sample > 0]
     if sample.size == 0:
-        return Statistics(1.0, 1.0, 1.0)
-    low, high = (float(v) for v in np.percentile(sample, (1.0, 99.0)))
+        return Statistics(1.0, 1.0, 1.0, 1.0)
+    low, bright, high = (float(v) for v in np.percentile(sample, (1.0, 90.0, 99.0)))
     log_average = float(np.exp(np.mean(np.log(np.clip(sample, low, high)), dtype=np.float64)))
-    return Statistics(log_average, low, high)
+    return Statistics(log_average, low, bright, high)
 
 
 def automatic_key(statistics: Statistics) -> float:
@@ -81,12 +82,14 @@ def automatic_key(statistics: Statistics) -> float:
 
     The form is eq. 5 of Reinhard 2003, "Parameter estimation for photographic tone reproduction",
     JGT 7(1); its 0.18 gave pictures that are too dark beside what a camera makes. Kept within a
-    stop or so of middle grey: night should stay dark, yet be seen.
+    stop or so of middle grey, because night should stay dark, yet be seen; lower where a lit tenth
+    of the picture in black surroundings would burn out.
     """
     low, mid, high = np.log2([statistics.low, statistics.log_average, statistics.high])
     if high - low < 1e-3:
         return 0.18
-    return float(np.clip(0.24 * 4.0 ** ((2 * mid - low - high) / (high - low)), 0.1, 0.34))
+    key = float(np.clip(0.24 * 4.0 ** ((2 * mid - low - high) / (high - low)), 0.1, 0.34))
+    return max(0.04, min(key, 1.2 * statistics.log_average / statistics.bright))
 
 
 def exposure(luminance: FloatArray, statistics: Statistics) -> FloatArray:

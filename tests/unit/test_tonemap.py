@@ -169,9 +169,11 @@ def test_a_border_and_the_sun_do_not_move_the_middle() -> None:
 
 
 def test_key_follows_the_scene() -> None:
-    dark, bright = Statistics(0.1, 0.01, 100.0), Statistics(10.0, 0.01, 100.0)
+    dark, bright = Statistics(0.1, 0.01, 0.3, 100.0), Statistics(10.0, 0.01, 30.0, 100.0)
     assert 0.1 <= automatic_key(dark) < automatic_key(bright) <= 0.34
-    assert automatic_key(Statistics(1.0, 1.0, 1.0)) == 0.18
+    candle = Statistics(0.1, 0.01, 10.0, 100.0)
+    assert automatic_key(candle) < automatic_key(dark)
+    assert automatic_key(Statistics(1.0, 1.0, 1.0, 1.0)) == 0.18
 
 
 def test_unknown_operator_names_those_known() -> None:
