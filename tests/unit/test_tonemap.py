@@ -140,7 +140,7 @@ def test_bad_values_make_a_picture(name: str) -> None:
     before = pixels.copy()
     codes = tonemap(pixels, TonemapConfig(name))
     assert not codes[0, 0].any()
-    assert (codes[0, 1] >= 250).all()
+    assert (codes[0, 1] >= 200).all()
     assert not codes[0, 2].any()
     assert not codes[0, 3].any()
     assert count_bad(pixels) == 9
