@@ -1,38 +1,179 @@
-"""Classical deghosting: which frames show, within the noise, what the reference shows."""
+"""Classical deghosting: which frames show, within the noise, what the reference shows.
+
+Each frame is compared with what is known so far, nearest exposure first: the reference, then the
+reference merged with the frames already accepted. Both sides are cut at the radiance at which
+either saturates, so that a saturated value counts for what it says ("at least this bright"): a
+frame that is darker than the reference's saturation where the reference clips, or that does not
+clip where it should, is found like any other difference. The difference, less what a misalignment
+of a pixel would explain, is weighed by the noise model over windows of three sizes; strong evidence
+grows into the weaker evidence that it touches (hysteresis as in Canny 1986).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 
-from hdrmerge.frames import Decisions, ExposureStack
+from hdrmerge.frames import Decisions, ExposureStack, FloatArray
 from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.fusion.radiometric import unclipped
 
-CLIP = 0.95
+_SATURATED = np.float32(0.92)  # linear values above are not compared
+_TOLERANCE = np.float32(0.05)  # relative error of exposure and response that is no motion
+_SLACK = (1.0, 0.6, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
+_STRONG, _WEAK = 5.0, 2.5  # standard deviations
+_FEWEST = 20  # strong pixels that make a moving thing
 
 
 def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
-    """Trust of each frame against the reference, (N, h, w) at the stack's resolution."""
+    """Trust of each frame against the reference, (N, h, w) at the stack's resolution.
+
+    ``noise`` may have been measured on the larger frames that ``stack`` is a proxy of. Costs about
+    0.3 s a frame of 1.5 MP.
+    """
+    height, width = stack.shape
+    noise = noise.averaged(height * width)
+    frames = [stack.linear(k) for k in range(len(stack))]
+    trust = np.stack([valid.astype(np.float32) for _, valid in frames])
+    linear = [x for x, _ in frames]
+    below = [unclipped(x) for x in linear]
+    reference = stack.reference
+
+    def chain(order: range) -> None:
+        used = [reference]
+        for k in order:
+            known, limit, exposed = _known(stack, linear, below, trust, used)
+            evidence = _evidence(stack, noise, linear[k], k, known, limit, exposed)
+            trust[k] *= 1.0 - _moving(evidence)
+            used.append(k)
+
+    with ThreadPoolExecutor(2) as pool:
+        orders = range(reference - 1, -1, -1), range(reference + 1, len(stack))
+        for future in [pool.submit(chain, order) for order in orders]:
+            future.result()
+    return Decisions(trust=trust)
+
+
+def _known(
+    stack: ExposureStack,
+    linear: Sequence[FloatArray],
+    below: Sequence[FloatArray],
+    trust: FloatArray,
+    used: Sequence[int],
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Radiance (h, w, 3) that the frames ``used`` agree on; up to which radiance they can tell it
+    (h, w); and the exposure (h, w) that went into it."""
+    total = np.zeros_like(linear[0])
+    exposed = np.zeros_like(below[0])
+    coverage = np.zeros_like(exposed)
+    limit = np.zeros_like(exposed)
+    ceiling = np.zeros_like(total)
+    for k in used:
+        t = np.float32(stack.exposures[k])
+        weight = trust[k] * below[k]
+        total += weight[..., None] * linear[k]
+        exposed += weight * t
+        np.maximum(coverage, weight, out=coverage)
+        trusted = (trust[k] > 0.5) / t
+        np.maximum(limit, trusted * _SATURATED, out=limit)
+        np.maximum(ceiling, linear[k] * trusted[..., None], out=ceiling)
+    if len(used) == 1:
+        return ceiling, limit, np.ones_like(exposed)
+    total /= np.maximum(exposed, np.float32(1e-9))[..., None]
+    lacking = np.clip(1.0 - 2.0 * coverage, 0.0, 1.0)[..., None]
+    total += lacking * (ceiling - total)
+    return total, limit, np.maximum(exposed, np.float32(1e-3))
+
+
+def _evidence(
+    stack: ExposureStack,
+    noise: NoiseModel,
+    linear: FloatArray,
+    k: int,
+    known: FloatArray,
+    limit: FloatArray,
+    exposed: FloatArray,
+) -> FloatArray:
+    """Standard deviations (h, w) by which frame k differs from the ``known`` radiance."""
     import cv2
 
-    n = len(stack)
-    height, width = stack.shape
-    trust = np.ones((n, height, width), np.float32)
-    ref, _ = stack.linear(stack.reference)
-    ref_clipped = ref >= CLIP
-    for k in range(n):
-        if k == stack.reference:
-            continue
-        t = float(stack.exposures[k])
-        x, valid = stack.linear(k)
-        clipped = x >= CLIP
-        difference = x / t - ref
-        variance = noise.variance(x, k) / t**2 + noise.variance(ref, stack.reference)
-        variance += np.float32(0.05**2) * (ref * ref) + np.float32(1e-6)
-        # a clipped value says only "at least this much"
-        difference[ref_clipped & (difference > 0)] = 0
-        difference[clipped & (difference < 0)] = 0
-        ratio = (difference * difference / variance).sum(axis=2)
-        pooled = cv2.blur(np.minimum(ratio, 60.0), (5, 5))
-        rejected = cv2.GaussianBlur((pooled > 8.0).astype(np.float32), (0, 0), 2.0)
-        trust[k] = np.clip(1.0 - 3.0 * rejected, 0.0, 1.0) * valid
-    return Decisions(trust=trust)
+    height, width = limit.shape
+    t = np.float32(stack.exposures[k])
+    limit = np.minimum(limit, _SATURATED / t)[..., None]
+    a, b = np.minimum(known, limit), np.minimum(linear / t, limit)
+    worst = np.zeros((height, width), np.float32)
+    pooled = 9.0  # pixels in a window
+    for slack in _SLACK:
+        variance = _variance(noise, stack.reference, k, t, a, b, exposed, pooled)
+        mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
+        brightest = cv2.max(mean_a, mean_b).max(axis=2)
+        variance += np.square(_TOLERANCE * brightest)[..., None]
+        difference = cv2.min(_beyond(mean_a, mean_b, slack), _beyond(mean_b, mean_a, slack))
+        np.square(difference, out=difference)
+        difference /= variance
+        z = np.sqrt(difference.sum(axis=2))
+        np.maximum(worst, cv2.resize(z, (width, height)), out=worst)
+        h, w = a.shape[:2]
+        half = (max(1, (w + 1) // 2), max(1, (h + 1) // 2))
+        a, b, exposed = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed))
+        pooled *= 4.0
+    return worst
+
+
+def _beyond(a: FloatArray, b: FloatArray, slack: float) -> FloatArray:
+    """How far ``b`` lies outside the range of ``a`` in the 3 x 3 pixels around, scaled about a."""
+    import cv2
+
+    kernel = np.ones((3, 3), np.uint8)
+    below = cv2.erode(a, kernel)
+    above = cv2.dilate(a, kernel)
+    if slack < 1.0:
+        below = cv2.addWeighted(below, slack, a, 1.0 - slack, 0.0)
+        above = cv2.addWeighted(above, slack, a, 1.0 - slack, 0.0)
+    outside = cv2.max(cv2.subtract(b, above), cv2.subtract(below, b))
+    return np.asarray(cv2.max(outside, 0.0), dtype=np.float32)
+
+
+def _variance(
+    noise: NoiseModel,
+    reference: int,
+    k: int,
+    t: np.float32,
+    a: FloatArray,
+    b: FloatArray,
+    exposed: FloatArray,
+    pooled: float,
+) -> FloatArray:
+    """Variance of the difference of window means of ``pooled`` pixels, (h, w, 3).
+
+    Near black a camera's codes end at zero, which lifts the mean by up to 0.4 standard deviations:
+    an error that no averaging removes.
+    """
+    variance = noise.variance(a, reference) / exposed[..., None]
+    variance += noise.variance(b * t, k) / (t * t)
+    variance *= np.float32(1.0 / pooled)
+    for value, sigma in (
+        (a, float(noise.read[k]) ** 0.5 / float(t)),
+        (b, float(noise.read[reference]) ** 0.5),
+    ):
+        near_black = np.square(value * np.float32(1.0 / sigma))
+        variance += np.float32((0.5 * sigma) ** 2) * np.exp(-near_black)
+        variance += np.float32((0.16 * sigma) ** 2)
+    return variance
+
+
+def _moving(evidence: FloatArray) -> FloatArray:
+    """Soft mask (h, w) in [0, 1] of what moves: weak evidence that touches enough of the strong,
+    with a rim of a pixel and a soft edge."""
+    import cv2
+
+    weak = (evidence > _WEAK).astype(np.uint8)
+    count, labels = cv2.connectedComponents(weak, connectivity=8, ltype=cv2.CV_32S)
+    strong = np.bincount(labels[evidence > _STRONG], minlength=count)
+    moving = strong >= _FEWEST
+    moving[0] = False
+    mask = moving.astype(np.float32)[labels]
+    mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.0), dtype=np.float32)
