@@ -103,7 +103,7 @@ _PLAIN: dict[str, tuple[float, float, float]] = {
     "paint": (0.62, 0.60, 0.55), "brass": (0.34, 0.22, 0.07), "shade": (0.7, 0.6, 0.45),
     "red": (0.35, 0.04, 0.03), "blue": (0.04, 0.09, 0.25), "glaze": (0.05, 0.25, 0.27),
     "ball": (0.60, 0.14, 0.02), "clay": (0.33, 0.13, 0.06), "leaf": (0.045, 0.13, 0.03),
-    "shirt": (0.07, 0.20, 0.36), "trousers": (0.035, 0.035, 0.045), "skin": (0.42, 0.24, 0.16),
+    "shirt": (0.07, 0.20, 0.36), "trousers": (0.075, 0.075, 0.1), "skin": (0.42, 0.24, 0.16),
     "hair": (0.025, 0.015, 0.01), "shoe": (0.02, 0.02, 0.02),
 }  # fmt: skip
 
@@ -140,7 +140,8 @@ def _view(direction: Array, points: Array) -> Array:
     """Radiance that comes in through the window along ``direction``."""
     ahead = np.maximum(direction[:, 2], 1e-3)
     azimuth = direction[:, 0] / ahead + 0.06 * (points[:, 0] + 0.3)
-    return textures.landscape(azimuth, direction[:, 1] / ahead + 0.012 * points[:, 1])
+    view = textures.landscape(azimuth, direction[:, 1] / ahead + 0.012 * points[:, 1])
+    return np.asarray(0.5 * view)
 
 
 def _shell(origin: Array, direction: Array) -> tuple[Array, NDArray[np.int16]]:
