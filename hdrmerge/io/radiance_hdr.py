@@ -45,7 +45,11 @@ def write_hdr(
         lines.append(f"# {_REPORT}{report.to_json()}")
     if settings is not None and settings.captured_at is not None:
         lines.append(f"CAPDATE={settings.captured_at:%Y:%m:%d %H:%M:%S}")
-    done, coded = cv2.imencode(".hdr", cv2.cvtColor(radiance.pixels, cv2.COLOR_RGB2BGR))
+    pixels = cv2.cvtColor(radiance.pixels, cv2.COLOR_RGB2BGR)
+    largest = np.max(pixels, axis=2)
+    half_step = np.ldexp(np.float32(1 / 512), np.frexp(largest)[1])  # OpenCV's coder truncates
+    pixels += np.where(largest > 1e-30, half_step, np.float32(0))[..., None]
+    done, coded = cv2.imencode(".hdr", pixels)
     if not done:
         raise OutputError(f"{path} cannot be written as Radiance HDR.")
     data = coded.tobytes()
