@@ -43,18 +43,21 @@ def save_checkpoint(
     """
     from safetensors.torch import save
 
-    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    bare = save(whole)
+    bare = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     file = io.BytesIO(bare)
-    content = content_sha256(file, parse_header(file, len(bare)))
+    header = parse_header(file, len(bare))
     metadata = {
         **(about or {}),
         "format": FORMAT,
         "model": model,
         "config": json.dumps(asdict(config), sort_keys=True),
-        "content_sha256": content,
+        "content_sha256": content_sha256(file, header),
     }
-    data = save(whole, metadata)
+    # written here, for the library orders metadata at random: the same weights are the same file
+    table = {"__metadata__": dict(sorted(metadata.items())), **header.tensors}
+    text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    data = len(text).to_bytes(8, "little") + text + bare[header.data_start :]
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
             part.write(data)

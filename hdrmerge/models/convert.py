@@ -87,7 +87,8 @@ def read_published(path: Path) -> dict[str, Tensor]:
     try:
         if path.suffix == ".safetensors":
             read_header(path)
-            return load_file(path)
+            stored: dict[str, Tensor] = load_file(path)
+            return stored
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:160]

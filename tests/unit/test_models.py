@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,6 +20,15 @@ from hdrmerge.models.sk_ahdrnet import SelectiveKernel, SKAHDRNetConfig
 
 SMALL = {"width": 4, "growth": 2}
 DIRECT = [name for name in (*MODELS, *VARIANTS) if is_direct(name)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small images lose more by threads than they gain, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def small(name: str, seed: int = 0, **values: Any) -> Any:

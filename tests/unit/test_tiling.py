@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,6 +19,15 @@ DIRECT = ["ahdrnet", "sk-ahdrnet", *(name for name in VARIANTS if is_direct(name
 
 # two layers in two blocks: a reach of 14 to 20 pixels, so that small images have inner tiles
 SMALL = {"width": 8, "growth": 8, "layers": 2, "blocks": 2}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Small images lose more by threads than they gain, above all on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def network_of(name: str, **values: Any) -> Any:

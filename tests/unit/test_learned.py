@@ -1,0 +1,186 @@
+"""From a stack to radiance or decisions through a network, with small random weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdrmerge.config import MergeConfig
+from hdrmerge.errors import ResourceError, StackError, UsageError, WeightsError
+from hdrmerge.frames import CaptureSettings, ExposureStack, Frame
+from hdrmerge.fusion import learned
+from hdrmerge.fusion.noise import estimate_noise
+from hdrmerge.models.checkpoint import save_checkpoint
+from hdrmerge.models.encoding import encode_pairs
+from hdrmerge.models.registry import build, find_model
+from hdrmerge.response import Response
+
+SMALL = {"width": 8, "growth": 8, "layers": 2, "blocks": 2}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def stack_of(stops: Sequence[float], reference: int, **frame: Any) -> ExposureStack:
+    """A static bracket of one random scene, seen through the sRGB response."""
+    rng = np.random.default_rng(0)
+    scene = rng.uniform(0.0, 2.0, (40, 56, 3)).astype(np.float32)
+    exposures = 2.0 ** (np.asarray(stops, np.float64) - stops[reference])
+    response = Response.srgb()
+    frames = []
+    for k, exposure in enumerate(exposures):
+        codes = response.encode(np.clip(scene * np.float32(exposure), 0, 1))
+        pixels = np.rint(codes * 255).astype(np.uint8)
+        settings = CaptureSettings(exposure_time=float(exposure))
+        frames.append(Frame(pixels, "display", settings, Path(f"{k}.jpg"), **frame))
+    eye = np.repeat(np.eye(3)[None], len(frames), axis=0)
+    return ExposureStack(tuple(frames), exposures, response, reference, eye)
+
+
+def weights_in(folder: Path, model: str = "ahdrnet", constant: float | None = None) -> Path:
+    """Small random weights; with ``constant`` the network returns that value everywhere."""
+    torch.manual_seed(5)
+    network: Any = build(model, SMALL if find_model(model).direct else {})
+    if constant is not None:
+        torch.nn.init.zeros_(network.merge.radiance.weight)
+        torch.nn.init.constant_(network.merge.radiance.bias, math.log(constant / (1 - constant)))
+    path = folder / f"{model}.safetensors"
+    save_checkpoint(path, model, network.config, network.state_dict())
+    return path
+
+
+def options(model: str | None, weights: Path | None, **more: Any) -> MergeConfig:
+    name = None if weights is None else str(weights)
+    return MergeConfig(model=model, weights=name, device="cpu", **more)
+
+
+@pytest.mark.parametrize("model", ["ahdrnet", "sk-ahdrnet"])
+def test_reconstruct_is_the_network_on_the_encoded_frames(model: str, tmp_path: Path) -> None:
+    stack = stack_of((-2, 0, 2), 1)
+    path = weights_in(tmp_path, model)
+    told: list[tuple[str, float]] = []
+    radiance = learned.reconstruct(
+        stack, options(model, path, tile=24), progress=lambda *step: told.append(step)
+    )
+    linear = torch.stack([torch.from_numpy(stack.linear(k)[0]).movedim(2, 0) for k in range(3)])
+    network = build(model, SMALL)
+    from safetensors.torch import load_file
+
+    network.load_state_dict(load_file(path))
+    with torch.inference_mode():
+        output = network(encode_pairs(linear[None], torch.tensor([[0.25, 1.0, 4.0]])))
+    expected = (output[0] * 4).movedim(0, 2).numpy()  # the shortest frame saturates at 4
+    assert radiance.pixels.shape == (40, 56, 3) and radiance.pixels.dtype == np.float32
+    np.testing.assert_allclose(radiance.pixels, expected, atol=4e-5)
+    assert told[-1] == ("fuse", 1.0)
+
+
+def test_radiance_is_in_units_of_the_references_saturation(tmp_path: Path) -> None:
+    """A network that says "half the shortest frame's saturation", three stops below."""
+    path = weights_in(tmp_path, constant=0.5)
+    radiance = learned.reconstruct(stack_of((-3, 0, 2), 1), options("ahdrnet", path))
+    np.testing.assert_allclose(radiance.pixels, 0.5 * 8, rtol=1e-5)
+
+
+def test_white_balance_and_matrix_come_after_the_network(tmp_path: Path) -> None:
+    path = weights_in(tmp_path, constant=0.5)
+    matrix = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, -0.2, 1.2]])
+    stack = stack_of((-2, 0, 2), 1, white_balance=(2.0, 1.0, 1.5), to_rec709=matrix)
+    radiance = learned.reconstruct(stack, options("ahdrnet", path))
+    expected = matrix @ (2.0 * np.array([2.0, 1.0, 1.5]))
+    np.testing.assert_allclose(radiance.pixels[3, 4], expected, rtol=1e-5)
+
+
+def test_beyond_a_frames_border_stands_what_the_reference_shows(tmp_path: Path) -> None:
+    stack = stack_of((-2, 0, 2), 1)
+    homographies = stack.homographies.copy()
+    homographies[0, 0, 2] = 1000.0  # the short frame shows nothing of the reference's view
+    away = stack.with_homographies(homographies)
+    linear, exposures = learned._three_frames(away, learned.choose_three(away))
+    torch.testing.assert_close(linear[0, 0], linear[0, 1] * 0.25)
+    assert exposures.tolist() == [[0.25, 1.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("stops", "reference", "chosen", "warned"),
+    [
+        ((-2, 0, 2), 1, (0, 1, 2), 0),
+        ((-4, -2, 0, 2, 4), 2, (1, 2, 3), 0),
+        ((-3, -2, -1, 0, 1, 2, 3), 3, (1, 3, 5), 0),
+        ((-3, 0, 3), 1, (0, 1, 2), 0),
+        ((-5, 0, 1), 1, (0, 1, 2), 1),
+        ((0, 2, 4), 0, (1, 0, 2), 2),
+        ((-4, -2, 0), 2, (0, 2, 1), 2),
+    ],
+)
+def test_three_frames_are_chosen_around_the_reference(
+    stops: tuple[float, ...], reference: int, chosen: tuple[int, int, int], warned: int
+) -> None:
+    triple = learned.choose_three(stack_of(stops, reference))
+    assert triple.frames == chosen
+    assert len(triple.warnings) == warned
+
+
+def test_two_frames_are_too_few(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="three frames") as caught:
+        learned.reconstruct(stack_of((0, 2), 0), options("ahdrnet", weights_in(tmp_path)))
+    assert caught.value.hint
+
+
+def test_a_network_without_weights_is_never_run() -> None:
+    stack = stack_of((-2, 0, 2), 1)
+    with pytest.raises(WeightsError, match="no weights 'absent'"):
+        learned.reconstruct(stack, options("ahdrnet", Path("absent")))
+    with pytest.raises(UsageError, match="no network"):
+        learned.reconstruct(stack, options("unet", None))
+
+
+def test_a_device_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    config = MergeConfig(model="ahdrnet", weights=str(weights_in(tmp_path)), device="cuda")
+    with pytest.raises(ResourceError, match="cuda is not available"):
+        learned.reconstruct(stack_of((-2, 0, 2), 1), config)
+
+
+def test_attention_maps_are_pictures(tmp_path: Path) -> None:
+    config = options("sk-ahdrnet", weights_in(tmp_path, "sk-ahdrnet"), tile=24)
+    maps = learned.attention_maps(stack_of((-2, 0, 2), 1), config)
+    assert list(maps) == ["short", "long"]
+    assert all(m.shape == (40, 56) and 0 <= m.min() < m.max() <= 1 for m in maps.values())
+
+
+@pytest.mark.parametrize(("stops", "reference"), [((0, 3), 0), ((-4, -2, 0, 2, 4), 2)])
+def test_decide_takes_any_bracket(stops: tuple[float, ...], reference: int, tmp_path: Path) -> None:
+    stack = stack_of(stops, reference)
+    config = options(None, weights_in(tmp_path, "decider"))
+    decisions = learned.decide(stack, config, estimate_noise(stack))
+    assert decisions.trust.shape == (len(stops), 40, 56)
+    assert decisions.trust.dtype == np.float32
+    assert decisions.trust.min() >= 0 and decisions.trust.max() <= 1
+    assert np.all(decisions.trust[reference] == 1)
+    assert decisions.fill is not None and decisions.fill.shape == (40, 56, 3)
+    assert decisions.fill_weight is not None and decisions.fill_weight.shape == (40, 56)
+
+
+def test_decide_works_on_the_proxy(tmp_path: Path) -> None:
+    stack = stack_of((-2, 0, 2), 1)
+    config = options("decider", weights_in(tmp_path, "decider"), proxy_pixels=20 * 28)
+    assert learned.decide(stack, config, estimate_noise(stack)).trust.shape == (3, 20, 28)
+
+
+def test_a_direct_network_decides_nothing(tmp_path: Path) -> None:
+    stack = stack_of((-2, 0, 2), 1)
+    with pytest.raises(WeightsError, match="decides nothing") as caught:
+        learned.decide(stack, options(None, weights_in(tmp_path)), estimate_noise(stack))
+    assert "--model ahdrnet" in (caught.value.hint or "")
