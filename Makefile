@@ -35,6 +35,7 @@ type: $(DEV)
 
 docs: $(DEV)
 	$(RUN) docs/make_cli.py
+	$(RUN) docs/make_pictures.py
 
 bench: $(DEV)
 	$(RUN) tests/benchmarks/speed.py

@@ -1,0 +1,81 @@
+"""Makes the pictures of README and docs/ from the bracket in demo/; ``make docs`` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge import MergeConfig, TonemapConfig, merge_stack, read_frames, tonemap
+from hdrmerge.cli.fuse import ghost_picture
+from hdrmerge.io import write_bytes
+from hdrmerge.pipeline import MergeResult
+
+DEMO = Path(__file__).parents[1] / "demo"
+IMAGES = Path(__file__).with_name("images")
+GAP = 6  # white pixels between pictures
+
+Picture = NDArray[np.uint8]
+
+
+def fit(picture: Picture, width: int) -> Picture:
+    height = round(picture.shape[0] * width / picture.shape[1])
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def beside(*pictures: Picture) -> Picture:
+    gap = np.full((pictures[0].shape[0], GAP, 3), 255, np.uint8)
+    return np.hstack([part for picture in pictures for part in (picture, gap)][:-1])
+
+
+def below(*pictures: Picture) -> Picture:
+    width = min(picture.shape[1] for picture in pictures)
+    gap = np.full((GAP, width, 3), 255, np.uint8)
+    return np.vstack([part for p in pictures for part in (p[:, :width], gap)][:-1])
+
+
+def write(name: str, picture: Picture) -> None:
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])
+    write_bytes(IMAGES / name, data.tobytes())
+
+
+def moving_part(ghosts: Picture, share: float = 0.45) -> tuple[slice, slice]:
+    """A window around what deghosting rejected, ``share`` of the picture wide."""
+    height, width = ghosts.shape[:2]
+    rows, columns = np.nonzero(ghosts[..., 0] < 128)
+    h, w = round(height * share), round(width * share)
+    top = int(np.clip(np.median(rows) - h / 2, 0, height - h))
+    left = int(np.clip(np.median(columns) - w / 2, 0, width - w))
+    return slice(top, top + h), slice(left, left + w)
+
+
+def ghosts_of(result: MergeResult) -> Picture:
+    height, width = result.radiance.pixels.shape[:2]
+    return (255 * ghost_picture(result, height, width)).astype(np.uint8)
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    frames = read_frames(sorted(DEMO.glob("*.jpg")))
+    default = merge_stack(frames, MergeConfig())
+    plain = merge_stack(frames, MergeConfig(deghost="off"))
+    classic = merge_stack(frames, MergeConfig(deghost="classic"))
+    picture = tonemap(default.radiance.pixels)
+
+    photographs = beside(*(fit(frame.pixels, (900 - 2 * GAP) // 3) for frame in frames))
+    write("demo.jpg", below(photographs, fit(picture, photographs.shape[1])))
+
+    rejected = ghosts_of(classic)
+    crop = moving_part(rejected)
+    shown = (tonemap(plain.radiance.pixels), picture, rejected)
+    write("ghosts.jpg", beside(*(fit(p[crop], 300) for p in shown)))
+
+    operators = ("exposure", "reinhard2002", "reinhard2002-local")
+    shown = tuple(tonemap(default.radiance.pixels, TonemapConfig(op)) for op in operators)
+    write("operators.jpg", beside(*(fit(p, 300) for p in shown)))
+
+
+if __name__ == "__main__":
+    main()
