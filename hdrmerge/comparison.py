@@ -1,0 +1,232 @@
+"""Frames compared with each other: by how much does the brighter exceed the darker, at each level?
+
+Under the right response and the right exposures the log-ratio of two aligned frames is their
+exposure step at every brightness. A constant deviation is a wrong step, one that varies with
+brightness a wrong response. Everything here is symmetric in the noise of the two frames, since
+a one-sided regression of noisy values on noisy values is biased.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.samples import SIDE, Blocks
+
+Array = NDArray[np.float64]
+
+GRID = np.linspace(0, 1, 255 * 4 + 1)  # code fractions at which a trial curve is tabulated
+BIN = 0.1  # width of a brightness bin, natural log
+CLIPPED = 0.98  # code fraction from which a pixel may be clipped
+DARKEST = 6 / 255  # below, 8-bit codes say too little
+PER_CELL = 12  # samples of a brightness bin that one tile may give
+TEXTURE = 0.15  # error per unit of texture: what misalignment and chroma subsampling leave
+SYSTEMATIC = 0.003  # what remains unknown of a bin, however many samples it has
+FEWEST = 40
+FARTHEST = 5.3 * np.log(2)
+PIXELS = SIDE * SIDE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pair:
+    """Samples of frames ``darker`` and ``brighter``: code statistics (S,), per sample.
+
+    ``noise`` holds the variance of a pixel's code that noise alone makes; ``channel`` (S,).
+    """
+
+    darker: int
+    brighter: int
+    mean: tuple[Array, Array]
+    variance: tuple[Array, Array]
+    noise: tuple[Array, Array]
+    channel: NDArray[np.intp]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Levels:
+    """What one pair says at M brightness levels under a trial response and step.
+
+    ``level`` (M,): log exposure in the brighter frame; ``deviation`` (M,): log-ratio less the
+    trial step; ``variance`` (M,) of it; ``codes`` and ``weights``: effective code fractions of
+    the samples (S,) in darker and brighter frame and their weights, ``bins`` (S,) their level.
+    """
+
+    pair: Pair
+    level: Array
+    deviation: Array
+    variance: Array
+    bins: NDArray[np.intp]
+    weights: Array
+    codes: tuple[Array, Array]
+
+
+def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
+    """Pairs of frames that overlap, their samples spread over tiles and brightness.
+
+    ``curve``: a provisional inverse response at ``GRID``; ``log_exposure`` (N,) ascending.
+    Neighbours and next neighbours are compared, up to about five stops apart.
+    """
+    n = len(blocks.mean)
+    noise = [_noise_by_code(blocks, k) for k in range(n)]
+    pairs = []
+    for i in range(n):
+        for j in range(i + 1, min(i + 3, n)):
+            if j > i + 1 and log_exposure[j] - log_exposure[i] > FARTHEST:
+                continue
+            step = float(log_exposure[j] - log_exposure[i])
+            chosen = _spread(blocks, i, j, curve, step)
+            mean = [blocks.mean[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
+            spread = [blocks.variance[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
+            floor = [np.interp(mean[s], *noise[k]) for s, k in enumerate((i, j))]
+            pairs.append(
+                Pair(
+                    i,
+                    j,
+                    (mean[0], mean[1]),
+                    (spread[0], spread[1]),
+                    (floor[0], floor[1]),
+                    chosen % 3,
+                )
+            )
+    return pairs
+
+
+def _noise_by_code(blocks: Blocks, k: int) -> tuple[Array, Array]:
+    """Code fractions and the variance of pixels there in flat blocks of frame k."""
+    z = blocks.mean[k].reshape(-1)[::7]
+    s = blocks.variance[k].reshape(-1)[::7]
+    index = np.clip((z * 32).astype(np.intp), 0, 31)
+    order = np.argsort(index, kind="stable")
+    bounds = np.searchsorted(index[order], np.arange(33))
+    found = [
+        ((b + 0.5) / 32, float(np.quantile(s[order[bounds[b] : bounds[b + 1]]], 0.3)))
+        for b in range(32)
+        if bounds[b + 1] - bounds[b] >= 10
+    ]
+    if not found:
+        return np.array([0.0, 1.0]), np.full(2, 1e-4)
+    least = 1 / (12 * 255.0**2)
+    return np.array([f[0] for f in found]), np.array([max(f[1], least) for f in found])
+
+
+def _spread(blocks: Blocks, i: int, j: int, curve: Array, step: float) -> NDArray[np.intp]:
+    """Indices into (B * 3) of samples worth comparing: flat ones, at most ``PER_CELL`` a cell."""
+    zi, zj = blocks.mean[i].reshape(-1), blocks.mean[j].reshape(-1)
+    usable = np.flatnonzero(
+        (blocks.highest[j].reshape(-1) < CLIPPED) & (zi > 0.4 * DARKEST) & (zj > DARKEST)
+    )
+    x = np.interp(zj[usable], GRID, curve) + np.interp(zi[usable], GRID, curve) * np.exp(step)
+    level = np.floor(np.log(np.maximum(x, 1e-6)) / BIN).astype(np.int64)
+    texture = (blocks.variance[j].reshape(-1)[usable] / zj[usable] ** 2).astype(np.float64)
+    rank = np.minimum(texture * 2**20, 2**30).astype(np.int64)
+    cell = (level - level.min(initial=0)) * 1024 + blocks.tile[usable // 3]
+    order = np.argsort(cell * 2**31 + rank, kind="stable")
+    sorted_cell = cell[order]
+    first = np.searchsorted(sorted_cell, sorted_cell, side="left")
+    kept: NDArray[np.intp] = usable[order[np.arange(len(order)) - first < PER_CELL]]
+    return kept
+
+
+class Trial:
+    """An inverse response tabulated at ``GRID`` with what comparing needs of it."""
+
+    def __init__(self, curve: Array) -> None:
+        self.x = np.asarray(curve, dtype=np.float64)
+        self.slope = np.gradient(self.x, GRID)
+        self.bend = np.gradient(self.slope, GRID)
+        self.rising = np.maximum.accumulate(self.x) + np.arange(len(GRID)) * 1e-12
+
+    def linear(self, mean: Array, variance: Array) -> Array:
+        """Mean exposure of blocks with that mean and variance of codes."""
+        x = np.interp(mean, GRID, self.x) + 0.5 * np.interp(mean, GRID, self.bend) * variance
+        return np.asarray(np.maximum(x, 1e-7))
+
+    def code(self, x: Array) -> Array:
+        return np.asarray(np.interp(x, self.rising, GRID))
+
+
+def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
+    """What ``pair`` says under ``trial`` (None: codes are linear) and ``step`` (natural log).
+
+    Samples are binned by the noise-weighted mean of both frames' log exposures, which is
+    uncorrelated with their difference; outliers (motion, more than 2x off or far from the level's
+    median) are dropped. None where nothing overlaps.
+    """
+    log, relative, codes = [], [], []
+    for mean, variance, noise in zip(pair.mean, pair.variance, pair.noise, strict=True):
+        if trial is None:
+            x, slope = np.maximum(mean, 1e-7), np.ones_like(mean)
+            codes.append(mean)
+        else:
+            x, slope = trial.linear(mean, variance), np.interp(mean, GRID, trial.slope)
+            codes.append(trial.code(x))
+        log.append(np.log(x))
+        relative.append(slope**2 * noise / x**2)  # variance of a pixel's log exposure
+    vi, vj = relative[0] / PIXELS + 1e-6, relative[1] / PIXELS + 1e-6
+    level = (vj * (log[0] + step) + vi * log[1]) / (vi + vj)
+    top = CLIPPED if trial is None else float(np.interp(CLIPPED, GRID, trial.x))
+    dark = 0.0 if trial is None else float(np.interp(DARKEST, GRID, trial.x))
+    keep = np.flatnonzero(
+        (level < np.log(top) - 0.02)
+        & (level - step > np.log(max(dark, 1e-6)))
+        & (relative[0] < 0.4)
+    )
+    if len(keep) < FEWEST:
+        return None
+    keep = keep[np.argsort(level[keep], kind="stable")]
+    raw = np.floor(level[keep] / BIN).astype(np.intp)
+    found, bins, counts = np.unique(raw, return_inverse=True, return_counts=True)
+    difference = (log[1] - log[0])[keep] + ((relative[1] - relative[0])[keep] / (2 * PIXELS)) - step
+    texture = pair.variance[1][keep] / np.maximum(pair.mean[1][keep], 1e-3) ** 2
+    if trial is not None:
+        x = np.exp(log[1][keep])
+        texture = np.interp(pair.mean[1][keep], GRID, trial.slope) ** 2 * pair.variance[1][keep]
+        texture = texture / x**2
+    weights = 1 / ((vi + vj)[keep] + TEXTURE**2 * texture + 1e-5)
+    centre, spread = _robust(difference, weights, bins, counts)
+    weights = weights * _bisquare((difference - centre[bins]) / (4 * spread[bins]))
+    total = np.bincount(bins, weights)
+    effective = total**2 / np.maximum(np.bincount(bins, weights**2), 1e-30)
+    good = (counts >= FEWEST) & (total > 0)
+    number = np.cumsum(good) - 1
+    samples = good[bins]
+    if not good.any():
+        return None
+    return Levels(
+        pair,
+        (found[good] + 0.5) * BIN,
+        (np.bincount(bins, weights * difference) / np.maximum(total, 1e-30))[good],
+        (spread**2 / np.maximum(effective, 1) + SYSTEMATIC**2)[good],
+        number[bins[samples]].astype(np.intp),
+        (weights / np.maximum(total, 1e-30)[bins])[samples],
+        (codes[0][keep][samples], codes[1][keep][samples]),
+    )
+
+
+def _robust(
+    value: Array, weights: Array, bins: NDArray[np.intp], counts: NDArray[np.intp]
+) -> tuple[Array, Array]:
+    """Centre and spread of each bin: median and MAD, then a bisquare step; spread < ln(2) / 4."""
+    centre = _medians(value, bins, counts)
+    spread = 1.4826 * _medians(np.abs(value - centre[bins]), bins, counts) + 1e-4
+    spread = np.minimum(spread, np.log(2) / 4)
+    for _ in range(2):
+        w = weights * _bisquare((value - centre[bins]) / (4 * spread[bins]))
+        total = np.bincount(bins, w, minlength=len(counts))
+        mean = np.bincount(bins, w * value, minlength=len(counts)) / np.maximum(total, 1e-30)
+        centre = np.where(total > 0, mean, centre)
+    return centre, spread
+
+
+def _medians(value: Array, bins: NDArray[np.intp], counts: NDArray[np.intp]) -> Array:
+    """Median of ``value`` in each bin; ``bins`` ascend."""
+    order = np.lexsort((value, bins))
+    start = np.cumsum(counts) - counts
+    low, high = order[start + (counts - 1) // 2], order[start + counts // 2]
+    return np.asarray((value[low] + value[high]) / 2)
+
+
+def _bisquare(z: Array) -> Array:
+    return np.asarray(np.where(np.abs(z) < 1, (1 - z * z) ** 2, 0.0))
