@@ -110,13 +110,15 @@ def convert(
     quiet: Quiet = False,
 ) -> None:
     """Convert AHDRNet weights from the layout of the published code."""
-    from hdrmerge.models.checkpoint import save_checkpoint
+    from hdrmerge.io.atomic import write_bytes
+    from hdrmerge.models.checkpoint import checkpoint_bytes
     from hdrmerge.models.convert import from_published, read_published
 
     if output.suffix != ".safetensors":
         raise UsageError(f"{output} does not end in .safetensors.", "Rename the output.")
     config, tensors = from_published(read_published(source))
-    save_checkpoint(output, "ahdrnet", config, tensors, {"converted_from": source.name})
+    about = {"converted_from": source.name}
+    write_bytes(output, checkpoint_bytes("ahdrnet", config, tensors, about))
     Console(quiet=quiet).say(f"{output}: AHDRNet, width {config.width}")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -14,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hdrmerge.errors import OutputError, WeightsError
+from hdrmerge.errors import WeightsError
 from hdrmerge.models.header import FORMAT, check_content, content_sha256, parse_header
 from hdrmerge.models.registry import build
 
@@ -29,21 +28,17 @@ class Checkpoint:
     about: dict[str, str]
 
 
-def save_checkpoint(
-    path: Path,
-    model: str,
-    config: Any,
-    tensors: Mapping[str, Tensor],
-    about: Mapping[str, str] | None = None,
-) -> None:
-    """Write a network's weights atomically.
+def checkpoint_bytes(
+    model: str, config: Any, tensors: Mapping[str, Tensor], about: Mapping[str, str] | None = None
+) -> bytes:
+    """The contents of a file of weights; ``io.write_bytes`` writes it.
 
     ``config`` is the network's config dataclass; ``about`` further text for the header (recipe,
-    seed). The header also carries the hash of the tensors. Raises OutputError.
+    seed). The header also carries the hash of the tensors. The same weights give the same bytes.
     """
     from safetensors.torch import save
 
-    bare = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    bare: bytes = save({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
     file = io.BytesIO(bare)
     header = parse_header(file, len(bare))
     metadata = {
@@ -53,23 +48,15 @@ def save_checkpoint(
         "config": json.dumps(asdict(config), sort_keys=True),
         "content_sha256": content_sha256(file, header),
     }
-    # written here, for the library orders metadata at random: the same weights are the same file
+    # the header is written here, for the library orders metadata at random
     table = {"__metadata__": dict(sorted(metadata.items())), **header.tensors}
     text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
-    data = len(text).to_bytes(8, "little") + text + bare[header.data_start :]
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            part.write(data)
-        Path(part.name).chmod(0o644)
-        Path(part.name).replace(path)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OutputError(f"The weights {path} cannot be written: {reason}.") from error
+    return len(text).to_bytes(8, "little") + text + bare[header.data_start :]
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read and check a file that ``save_checkpoint`` wrote.
+    """Read and check a file of ``checkpoint_bytes``.
 
     Raises WeightsError when the file is damaged, or is no file of weights of ours.
     """

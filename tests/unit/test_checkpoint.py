@@ -12,9 +12,14 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hdrmerge.errors import OutputError, UsageError, WeightsError
+from hdrmerge.errors import UsageError, WeightsError
 from hdrmerge.models.ahdrnet import AHDRNetConfig
-from hdrmerge.models.checkpoint import load_checkpoint, load_network, network_from, save_checkpoint
+from hdrmerge.models.checkpoint import (
+    checkpoint_bytes,
+    load_checkpoint,
+    load_network,
+    network_from,
+)
 from hdrmerge.models.header import LARGEST_HEADER, check_content, file_sha256, read_header
 from hdrmerge.models.manifest import (
     Manifest,
@@ -32,7 +37,8 @@ SMALL = {"width": 4, "growth": 2, "layers": 2, "blocks": 2}
 def save_small(path: Path, model: str = "ahdrnet", **values: Any) -> torch.nn.Module:
     torch.manual_seed(3)
     network = build(model, {**SMALL, **values}).eval()
-    save_checkpoint(path, model, network.config, network.state_dict(), {"recipe": "none"})
+    about = {"recipe": "none"}
+    path.write_bytes(checkpoint_bytes(model, network.config, network.state_dict(), about))
     return network
 
 
@@ -59,14 +65,13 @@ def test_a_checkpoint_comes_back(tmp_path: Path) -> None:
     assert not again.training and not any(p.requires_grad for p in again.parameters())
     frames = torch.rand(1, 3, 6, 20, 20)
     torch.testing.assert_close(again(frames), network(frames))
-    assert [p.name for p in tmp_path.iterdir()] == ["w.safetensors"]  # no temporary file is left
 
 
 def test_half_precision_weights_are_run_in_float32(tmp_path: Path) -> None:
     path = tmp_path / "half.safetensors"
     network = build("ahdrnet", SMALL)
     half = {name: tensor.half() for name, tensor in network.state_dict().items()}
-    save_checkpoint(path, "ahdrnet", AHDRNetConfig(**SMALL), half)
+    path.write_bytes(checkpoint_bytes("ahdrnet", AHDRNetConfig(**SMALL), half))
     assert all(p.dtype == torch.float32 for p in load_network(path).parameters())
 
 
@@ -75,11 +80,6 @@ def test_saving_the_same_weights_gives_the_same_file(tmp_path: Path) -> None:
     save_small(first)
     save_small(second)
     assert first.read_bytes() == second.read_bytes()
-
-
-def test_an_unwritable_place_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot be written"):
-        save_small(tmp_path / "missing" / "w.safetensors")
 
 
 def test_a_network_is_read_once_and_again_when_its_file_changes(weights: Path) -> None:
@@ -187,15 +187,15 @@ def test_loading_is_strict(tmp_path: Path) -> None:
     network = build("ahdrnet", SMALL)
     tensors = network.state_dict()
     del tensors["merge.enter.bias"]
-    save_checkpoint(path, "ahdrnet", network.config, tensors)
+    path.write_bytes(checkpoint_bytes("ahdrnet", network.config, tensors))
     with pytest.raises(WeightsError, match=r"merge\.enter\.bias is missing"):
         load_network(path)
-    save_checkpoint(
-        path, "ahdrnet", network.config, {**network.state_dict(), "more": torch.ones(1)}
+    path.write_bytes(
+        checkpoint_bytes("ahdrnet", network.config, {**network.state_dict(), "more": torch.ones(1)})
     )
     with pytest.raises(WeightsError, match="more does not belong there"):
         load_network(path)
-    save_checkpoint(path, "ahdrnet", AHDRNetConfig(width=8), network.state_dict())
+    path.write_bytes(checkpoint_bytes("ahdrnet", AHDRNetConfig(width=8), network.state_dict()))
     with pytest.raises(WeightsError, match=r"is \(.*\), not \("):
         load_network(path)
 
@@ -203,7 +203,7 @@ def test_loading_is_strict(tmp_path: Path) -> None:
 def test_a_configuration_too_large_for_its_tensors_allocates_nothing(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     huge = AHDRNetConfig(width=1024, growth=1024, layers=32, blocks=32)
-    save_checkpoint(path, "ahdrnet", huge, {"encoder.bias": torch.zeros(4)})
+    path.write_bytes(checkpoint_bytes("ahdrnet", huge, {"encoder.bias": torch.zeros(4)}))
     with pytest.raises(WeightsError, match="does not hold the weights of ahdrnet"):
         load_network(path)
 

@@ -16,7 +16,7 @@ from hdrmerge.errors import ResourceError, StackError, UsageError, WeightsError
 from hdrmerge.frames import CaptureSettings, ExposureStack, Frame
 from hdrmerge.fusion import learned
 from hdrmerge.fusion.noise import estimate_noise
-from hdrmerge.models.checkpoint import save_checkpoint
+from hdrmerge.models.checkpoint import checkpoint_bytes
 from hdrmerge.models.encoding import encode_pairs
 from hdrmerge.models.registry import build, find_model
 from hdrmerge.response import Response
@@ -56,7 +56,7 @@ def weights_in(folder: Path, model: str = "ahdrnet", constant: float | None = No
         torch.nn.init.zeros_(network.merge.radiance.weight)
         torch.nn.init.constant_(network.merge.radiance.bias, math.log(constant / (1 - constant)))
     path = folder / f"{model}.safetensors"
-    save_checkpoint(path, model, network.config, network.state_dict())
+    path.write_bytes(checkpoint_bytes(model, network.config, network.state_dict()))
     return path
 
 
