@@ -28,6 +28,7 @@ BLACK, WHITE = 1024, 61440  # codes of black level and saturation in a Frame fro
 _OFFSET = 0.01  # added before the root, in units of saturation: below it the curve is straight
 _CODES = 65536
 _MAX_BALANCE = 16.0
+_COLOUR_OF = (0, 1, 2, 1)  # of LibRaw's channels: the fourth is the second green
 _NEAR_CLIPPING = 0.98  # of the saturation found in the data: from there on a code counts as clipped
 
 
@@ -73,7 +74,7 @@ def _develop(raw: Any, path: Path, settings: CaptureSettings) -> Frame:
         for channel, rows_columns, black, white in sites:
             codes = mosaic[rows_columns]
             lift = _clipping_level(codes, black, white)
-            table = _encoding_table(black, white, lift, gains[min(channel, 2)])
+            table = _encoding_table(black, white, lift, gains[_COLOUR_OF[channel]])
             mosaic[rows_columns] = table[codes]
         pixels = _demosaic(raw, as_is=True)
         for channel in range(3):
@@ -208,11 +209,10 @@ def _to_rec709(raw: Any) -> Matrix:
     try:
         if np.abs(np.linalg.det(camera_xyz)) > 1e-6:
             from_rec709 = white_to_white(camera_xyz @ rgb_to_xyz(PRIMARIES["sRGB"]))
-            inverse: Matrix = np.linalg.inv(from_rec709)
-            return white_to_white(inverse)
-        direct: Matrix = np.array(raw.color_matrix, np.float64)[:, :3]
+            return white_to_white(np.asarray(np.linalg.inv(from_rec709), np.float64))
+        direct = np.array(raw.color_matrix, np.float64)[:, :3]
         if np.abs(np.linalg.det(direct)) > 1e-6:
-            return white_to_white(direct)
+            return white_to_white(np.asarray(direct, np.float64))
     except (np.linalg.LinAlgError, ValueError):
         pass
     return np.eye(3)
