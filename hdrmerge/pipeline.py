@@ -162,15 +162,8 @@ def describe_stack(
         response_note=calibration.response_note,
         exposure_source=calibration.source,
         exposure_offset=0.0 if exposure is None else -float(np.log2(exposure)),
-        warnings=[*calibration.warnings, *_sameness(stack)],
+        warnings=list(calibration.warnings),
     )
-
-
-def _sameness(stack: ExposureStack) -> list[str]:
-    """A warning where all exposures agree, as auto-ISO makes them: such a merge adds no range."""
-    if np.log2(stack.exposures[-1] / stack.exposures[0]) >= 0.1:
-        return []
-    return ["all photographs have the same exposure: merging lowers noise but adds no range"]
 
 
 def _clipped_fraction(frame: Frame) -> float:

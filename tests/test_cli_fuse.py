@@ -214,7 +214,7 @@ def test_the_same_exposure_in_all(hdrmerge: Command, tmp_path: Path, out: Path) 
     outcome = hdrmerge("fuse", *paths, "-o", out)
     assert outcome.code == ExitCode.OK, outcome.err
     assert "warning:" in outcome.err
-    assert "same exposure" in outcome.err
+    assert "equally exposed" in outcome.err
 
 
 @pytest.mark.parametrize(
