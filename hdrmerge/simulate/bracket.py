@@ -91,8 +91,7 @@ class SimulatedBracket:
     ``stops``: true exposure relative to the reference. ``truth`` (H, W, 3): linear Rec.709
     radiance of the reference's geometry and moment, 1 = saturation of the reference.
     ``homographies`` (N, 3, 3): reference to frame coordinates. ``clean``: linear exposure
-    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``moments``: radiance
-    of each frame's moment, in the reference's geometry. ``same`` (N, H, W):
+    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``same`` (N, H, W):
     the frame's content equals the reference's. ``clipped`` (N, H, W): a channel saturates.
     ``valid`` = same, seen by the frame, and unclipped. ``motion`` (H, W): some frame's content
     differs.
@@ -107,7 +106,6 @@ class SimulatedBracket:
     truth: FloatArray
     homographies: Matrix
     clean: tuple[FloatArray, ...]
-    moments: tuple[FloatArray, ...]
     same: Mask
     clipped: Mask
     valid: Mask
@@ -118,10 +116,9 @@ class SimulatedBracket:
         """(N,) true exposures relative to the reference."""
         return 2.0 ** np.asarray(self.stops)
 
-    def same_as(self, reference: int) -> Mask:
-        """(N, H, W): which frames show what frame ``reference`` shows, in the truth's geometry."""
-        other = self.moments[reference]
-        return np.stack([~differs(moment, other) for moment in self.moments])
+    def truth_of(self, k: int) -> FloatArray:
+        """Radiance (H, W, 3) that frame k saw: its geometry and moment, the truth's scale."""
+        return np.asarray(self.clean[k] / np.float32(self.exposures[k]), dtype=np.float32)
 
 
 def differs(a: FloatArray, b: FloatArray) -> Mask:
@@ -192,16 +189,18 @@ def render_bracket(
     truth = np.ascontiguousarray(base[crop])
 
     table = camera.forward_table(config.response)
+    gains = config.raw_white_balance if config.format == "dng" else (1.0, 1.0, 1.0)
+    sensor = np.array(gains, np.float32)  # exposure at which each channel saturates
     shape = (count, height, width)
     same, clipped, seen = np.ones(shape, bool), np.zeros(shape, bool), np.ones(shape, bool)
     homographies = np.repeat(np.eye(3)[None], count, axis=0)
-    frames, files, cfas, cleans, moments = [], [], [], [], []
+    frames, files, cfas, cleans = [], [], [], []
     for k in range(count):
         content = base if k == reference else composite(scaled[k], movers, k)
-        moments.append(truth if content is base else np.ascontiguousarray(content[crop]))
-        same[k] = ~differs(moments[k], truth)
+        moment = truth if content is base else content[crop]
+        same[k] = ~differs(moment, truth)
         exposure = np.float32(2.0 ** stops[k])
-        clipped[k] = moments[k].max(axis=2) * exposure >= 0.98
+        clipped[k] = (moment * (exposure / sensor)).max(axis=2) >= 0.98
         bend = None
         if k != reference and config.parallax > 0:
             bend = geometry.parallax_field(height, width, config.parallax, rng)
@@ -235,7 +234,6 @@ def render_bracket(
         truth=truth,
         homographies=homographies,
         clean=tuple(cleans),
-        moments=tuple(moments),
         same=same,
         clipped=clipped,
         valid=same & seen & ~clipped,
@@ -287,7 +285,7 @@ def _photograph(
         exposed = camera.expose(raw, full_well, config.read_noise, rng)
         span = np.float32(RAW_WHITE - RAW_BLACK)
         cfa = np.clip(exposed * span + np.float32(RAW_BLACK + 0.5), 0, RAW_WHITE).astype(np.uint16)
-        return camera.demosaic(cfa), None, cfa
+        return _demosaic(cfa, config.raw_white_balance), None, cfa
     exposed = camera.expose(clean, full_well, config.read_noise, rng)
     bits: Literal[8, 16] = 8 if config.format in ("jpg", "png8") else 16
     codes = camera.develop(exposed, table, bits)
@@ -301,6 +299,17 @@ def _photograph(
 def undo_turn(orientation: int) -> int:
     """The EXIF orientation whose turn undoes another's."""
     return {6: 8, 8: 6}.get(orientation, orientation)
+
+
+def _demosaic(cfa: NDArray[np.uint16], gains: tuple[float, float, float]) -> NDArray[np.uint16]:
+    """RGGB codes (H, W) as (H, W, 3), interpolated while they are balanced: else edges fringe."""
+    balance = np.array(gains, np.float32)
+    scale = mosaic(np.broadcast_to(balance, (*cfa.shape, 3)))
+    offset = np.float32(2 * RAW_BLACK)  # keeps the noise below black
+    balanced = (cfa.astype(np.float32) - RAW_BLACK) * scale + offset
+    rgb = camera.demosaic(np.clip(balanced + 0.5, 0, 65535).astype(np.uint16))
+    codes = (rgb.astype(np.float32) - offset) / balance + np.float32(RAW_BLACK + 0.5)
+    return np.clip(codes, 0, RAW_WHITE).astype(np.uint16)
 
 
 def _frame(codes: Codes, settings: CaptureSettings, k: int, config: SimulationConfig) -> Frame:

@@ -10,48 +10,44 @@ from numpy.typing import NDArray
 from hdrmerge.frames import FloatArray
 from hdrmerge.simulate.bracket import SimulatedBracket
 from hdrmerge.simulate.camera import inverse_curve
+from hdrmerge.simulate.geometry import inside
 
 Fallback = Literal["clipped", "truth"]
 
 
-def linear_frames(bracket: SimulatedBracket) -> tuple[list[FloatArray], NDArray[np.bool_]]:
-    """Each frame through the true inverse response and homography, and where it saw anything.
+def linear_frame(bracket: SimulatedBracket, k: int) -> FloatArray:
+    """Frame k through the true inverse response, in its own geometry: (H, W, 3), linear Rec.709.
 
-    Linear (H, W, 3) in the reference's geometry, 1 = saturation of that frame; seen (N, H, W).
+    1 = saturation (of the least sensitive channel for RAW, whose other channels then pass 1).
     """
+    frame = bracket.frames[k]
+    if frame.encoding == "linear":
+        balanced = frame.fraction(frame.pixels) * np.array(frame.white_balance, np.float32)
+        return np.asarray(balanced @ frame.to_rec709.T.astype(np.float32), dtype=np.float32)
+    curve = inverse_curve(bracket.config.response, int(frame.white) + 1)
+    return np.stack([curve[frame.pixels[..., c], c] for c in range(3)], axis=-1)
+
+
+def linear_frames(bracket: SimulatedBracket) -> tuple[list[FloatArray], NDArray[np.bool_]]:
+    """Each frame's linear values (H, W, 3) in the reference's geometry, by the true homographies,
+    and where the frame saw anything (N, H, W)."""
     import cv2
 
     height, width = bracket.truth.shape[:2]
-    curve = None
-    seen = np.ones((len(bracket.frames), height, width), bool)
+    seen = np.stack([inside(h, (height, width)) for h in bracket.homographies])
     out = []
-    for k, frame in enumerate(bracket.frames):
-        if frame.encoding == "linear":
-            linear = frame.fraction(frame.pixels)
-        else:
-            if curve is None:
-                curve = inverse_curve(bracket.config.response, int(frame.white) + 1)
-            linear = np.stack([curve[frame.pixels[..., c], c] for c in range(3)], axis=-1)
-        if not np.array_equal(bracket.homographies[k], np.eye(3)):
+    for k, matrix in enumerate(bracket.homographies):
+        linear = linear_frame(bracket, k)
+        if not np.array_equal(matrix, np.eye(3)):
             flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-            matrix = bracket.homographies[k]
-            linear = cv2.warpPerspective(linear, matrix, (width, height), flags=flags)
-            seen[k] = (
-                cv2.warpPerspective(
-                    np.ones((height, width), np.float32), matrix, (width, height), flags=flags
-                )
-                > 0.999
-            )
-        out.append(np.asarray(linear, dtype=np.float32))
+            linear = np.asarray(cv2.warpPerspective(linear, matrix, (width, height), flags=flags))
+        out.append(linear)
     return out, seen
 
 
 def single_frame(bracket: SimulatedBracket, k: int) -> FloatArray:
     """Radiance (H, W, 3) from frame k alone, in its own geometry."""
-    frame = bracket.frames[k]
-    curve = inverse_curve(bracket.config.response, int(frame.white) + 1)
-    linear = np.stack([curve[frame.pixels[..., c], c] for c in range(3)], axis=-1)
-    return np.asarray(linear / np.float32(bracket.exposures[k]), dtype=np.float32)
+    return np.asarray(linear_frame(bracket, k) / np.float32(bracket.exposures[k]), np.float32)
 
 
 def plain_merge(bracket: SimulatedBracket) -> FloatArray:

@@ -14,12 +14,20 @@ import numpy as np
 
 from hdrmerge import __version__
 from hdrmerge.errors import InputError, OutputError
-from hdrmerge.frames import CaptureSettings, FloatArray, Frame, Matrix, RadianceMap
+from hdrmerge.frames import CaptureSettings, Frame, RadianceMap
 from hdrmerge.io.atomic import write_bytes, write_text
 from hdrmerge.io.encoded import upright
 from hdrmerge.io.exr import read_exr, write_exr
-from hdrmerge.simulate.bracket import RAW_BLACK, RAW_WHITE, Mask, SimulatedBracket, undo_turn
-from hdrmerge.simulate.camera import inverse_curve
+from hdrmerge.simulate.bracket import (
+    RAW_BLACK,
+    RAW_WHITE,
+    Mask,
+    SimulatedBracket,
+    SimulationConfig,
+    undo_turn,
+)
+from hdrmerge.simulate.geometry import inside
+from hdrmerge.simulate.motion import MotionConfig
 
 
 def write_bracket(
@@ -51,7 +59,7 @@ def write_bracket(
     _write_mask(folder / "motion.png", bracket.motion)
     rows = []
     for k, path in enumerate(paths):
-        radiance = bracket.clean[k] / np.float32(bracket.exposures[k])
+        radiance = bracket.truth_of(k)
         truth = "truth.exr"
         if not np.allclose(radiance, bracket.truth, rtol=1e-4, atol=1e-6):
             truth = f"truth_{k}.exr"
@@ -204,60 +212,69 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, int | float | str | bool | None) else str(value)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class WrittenBracket:
-    """A bracket that ``write_bracket`` wrote, read back: paths, truths and masks.
+def read_bracket(folder: Path) -> SimulatedBracket:
+    """A bracket that ``write_bracket`` wrote, frames read as any reader does.
 
-    ``truth(k)`` is the radiance frame k saw, in its geometry, 1 = saturation of the reference.
+    Raises InputError where ``folder`` holds none or a file of it is damaged.
     """
+    from hdrmerge.io import read_frames
 
-    folder: Path
-    facts: dict[str, Any]
-
-    @property
-    def frames(self) -> list[Path]:
-        return [self.folder / row["file"] for row in self.facts["frames"]]
-
-    @property
-    def reference(self) -> int:
-        return int(self.facts["reference"])
-
-    @property
-    def stops(self) -> tuple[float, ...]:
-        return tuple(row["stops"] for row in self.facts["frames"])
-
-    def homography(self, k: int) -> Matrix:
-        """Reference to frame k coordinates, (3, 3)."""
-        return np.array(self.facts["frames"][k]["homography"], dtype=np.float64)
-
-    def truth(self, k: int) -> FloatArray:
-        return read_exr(self.folder / self.facts["frames"][k]["truth"])[0]
-
-    def mask(self, name: str) -> Mask:
-        """``motion``, ``same_K`` or ``clipped_K`` (H, W)."""
-        import cv2
-
-        pixels = cv2.imread(str(self.folder / f"{name}.png"), cv2.IMREAD_GRAYSCALE)
-        if pixels is None:
-            raise InputError(
-                f"{self.folder / name}.png is missing or damaged.", "Simulate it again."
-            )
-        return np.asarray(pixels > 127)
-
-    def response_curve(self) -> FloatArray:
-        """The camera's true inverse response (1024, 3)."""
-        response = self.facts["config"]["response"]
-        return inverse_curve(response if isinstance(response, str) else np.array(response))
+    facts = bracket_facts(folder)
+    rows = facts["frames"]
+    settings = dict(facts["config"])
+    settings["motion"] = MotionConfig(**{k: _tupled(v) for k, v in settings["motion"].items()})
+    if not isinstance(settings["response"], str):
+        settings["response"] = np.array(settings["response"])
+    config = SimulationConfig(
+        **{k: _tupled(v) if isinstance(v, list) else v for k, v in settings.items()}
+    )
+    stops = tuple(float(row["stops"]) for row in rows)
+    clean = tuple(
+        read_exr(folder / row["truth"])[0] * np.float32(2.0**stop)
+        for row, stop in zip(rows, stops, strict=True)
+    )
+    same = np.stack([_read_mask(folder / f"same_{k}.png") for k in range(len(rows))])
+    clipped = np.stack([_read_mask(folder / f"clipped_{k}.png") for k in range(len(rows))])
+    homographies = np.array([row["homography"] for row in rows])
+    seen = np.stack([inside(h, same.shape[1:]) for h in homographies])
+    return SimulatedBracket(
+        config=config,
+        frames=tuple(read_frames([folder / row["file"] for row in rows])),
+        files=(None,) * len(rows),
+        cfa=(None,) * len(rows),
+        stops=stops,
+        reference=int(facts["reference"]),
+        truth=read_exr(folder / "truth.exr")[0],
+        homographies=homographies,
+        clean=clean,
+        same=same,
+        clipped=clipped,
+        valid=same & seen & ~clipped,
+        motion=_read_mask(folder / "motion.png"),
+    )
 
 
-def read_bracket(folder: Path) -> WrittenBracket:
-    """The facts of a simulated bracket; raises InputError where ``folder`` holds none."""
+def bracket_facts(folder: Path) -> dict[str, Any]:
+    """``scene.json`` of a simulated bracket; raises InputError where there is none."""
     try:
-        facts = json.loads((folder / "scene.json").read_text())
+        facts: dict[str, Any] = json.loads((folder / "scene.json").read_text())
         if not facts["frames"]:
             raise KeyError("frames")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{folder} holds no simulated bracket.", "Make one with `hdrmerge simulate`."
         ) from error
-    return WrittenBracket(folder, facts)
+    return facts
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _read_mask(path: Path) -> Mask:
+    import cv2
+
+    pixels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if pixels is None:
+        raise InputError(f"{path} is missing or damaged.", "Simulate the bracket again.")
+    return np.asarray(pixels > 127)
