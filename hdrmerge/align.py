@@ -1,18 +1,33 @@
-"""Homography of each frame to the reference frame."""
+"""Homography of each frame to the reference frame: never worse than unaligned, and said how.
+
+Features give a start under any exposure, pixels give the last hundredths (``align_refine``), and
+tiles held out of the fit decide whether it may be used at all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from hdrmerge.align_features import Features, find_features, match_features
+from hdrmerge.align_refine import Float64, Model, Pair, Proxy, Tiles, match_tones, solve
 from hdrmerge.frames import ExposureStack, Frame, Matrix
 
 Kind = Literal["homography", "affine", "translation", "none", "reference"]
-_PROXY_PIXELS = 1_500_000
+
+PROXY_PIXELS = 2_000_000
+STILL = 0.15  # px: a smaller displacement is not worth interpolating a frame for
+_SURE = 1.0  # proxy px of standard deviation, where the frame is used, that a model may have
+_GOOD = 0.1  # proxy px up to which no way round through a neighbouring exposure is tried
+_SIGNIFICANT = 3.0  # standard errors by which held-out tiles must prefer the aligned frame
+_SMALLEST = 24  # px of the coarsest level's shorter side
+_STEPS = 3  # Gauss-Newton steps a level at most
+_SETTLED = 0.005  # px: a step this small is the last
+_MODELS: tuple[Model, ...] = ("homography", "affine", "translation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,51 +38,265 @@ class AlignmentNote:
     note: str
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _View:
+    """A frame as alignment sees it: proxies, each half the size of the one before, features."""
+
+    levels: tuple[Proxy, ...]
+    features: Features
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.levels[0].codes.shape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Estimate:
+    """``homography`` from the reference, in proxy px, with its largest standard ``deviation``
+    (inf where nothing is known) and ``displacement``; kind "none" says that it is not used."""
+
+    kind: Kind
+    homography: Matrix
+    deviation: float = np.inf
+    displacement: float = 0.0
+    chained: bool = False
+
+
 def align(
     stack: ExposureStack, *, progress: Callable[[str, float], None] | None = None
 ) -> tuple[Matrix, tuple[AlignmentNote, ...]]:
-    """Homographies (N, 3, 3) from reference to frame coordinates, and a note for each frame."""
+    """Homographies (N, 3, 3) from reference to frame pixels, and a note for each frame.
+
+    A frame that lies within 0.15 px of the reference, or that nothing sure can be said about, gets
+    exactly the identity, so that no interpolation blurs it. Exposures and response are not used.
+    """
+    count, reference = len(stack), stack.reference
+    height, width = stack.shape
+    factor = max(1, int(np.ceil((height * width / PROXY_PIXELS) ** 0.5)))
+    still = STILL / factor
+    outwards = sorted((k for k in range(count) if k != reference), key=lambda k: abs(k - reference))
+    found = {reference: _Estimate("reference", np.eye(3), 0.0)}
+    with ThreadPoolExecutor(2) as pool:
+        views = list(pool.map(lambda frame: _view(frame, factor), stack.frames))
+        direct = pool.map(
+            lambda k: _estimate(views[reference], views[k], np.eye(3), still), outwards
+        )
+        for done, (k, estimate) in enumerate(zip(outwards, direct, strict=True), 1):
+            inner = k + 1 if k < reference else k - 1
+            if estimate.deviation > _GOOD and inner != reference:
+                chained = _chain(views[inner], views[k], found[inner], still)
+                if chained.kind != "none" and chained.deviation < estimate.deviation:
+                    estimate = chained
+            found[k] = estimate
+            if progress is not None:
+                progress("align", done / len(outwards))
+    notes = tuple(_note(found[k], factor) for k in range(count))
+    to_proxy = _scaling(1 / factor)
+    homographies = np.repeat(np.eye(3)[None], count, axis=0)
+    for k, note in enumerate(notes):
+        if note.kind not in ("none", "reference"):
+            h = np.linalg.inv(to_proxy) @ found[k].homography @ to_proxy
+            homographies[k] = h / h[2, 2]
+    return homographies, notes
+
+
+def _note(estimate: _Estimate, factor: int) -> AlignmentNote:
+    moved, deviation = factor * estimate.displacement, factor * estimate.deviation
+    if estimate.kind == "reference":
+        return AlignmentNote("reference", "")
+    if estimate.kind != "none":
+        way = ", through the neighbouring exposure" if estimate.chained else ""
+        return AlignmentNote(
+            estimate.kind, f"moved by up to {moved:.1f} px, known to {deviation:.2f} px{way}"
+        )
+    if not np.isfinite(deviation):
+        return AlignmentNote("none", "too little in common with the reference to align by")
+    if moved <= max(STILL, 3 * deviation):
+        return AlignmentNote("none", f"already within {max(moved, 0.01):.2f} px of the reference")
+    return AlignmentNote("none", "no transform fits better than none")
+
+
+def _view(frame: Frame, factor: int) -> _View:
+    levels = [_proxy(frame, factor)]
+    while min(levels[-1].codes.shape) >= 2 * _SMALLEST:
+        levels.append(levels[-1].half())
+    return _View(tuple(levels), find_features(levels[0]))
+
+
+def _proxy(frame: Frame, factor: int) -> Proxy:
+    """The frame's luma reduced by a whole factor, display-encoded and rounded to 8 bit."""
     import cv2
 
-    homographies = np.repeat(np.eye(3)[None], len(stack), axis=0)
-    notes: list[AlignmentNote] = []
-    scale = min(1.0, (_PROXY_PIXELS / (stack.shape[0] * stack.shape[1])) ** 0.5)
-    detector = cv2.ORB_create(4000, fastThreshold=5)
-    features = [detector.detectAndCompute(_proxy(f, scale), None) for f in stack.frames]
-    reference_points, reference_words = features[stack.reference]
-    for k, (points, words) in enumerate(features):
-        if k == stack.reference:
-            notes.append(AlignmentNote("reference", ""))
+    height, width = (max(1, n // factor) for n in frame.shape)
+    pixels = frame.pixels
+    if factor > 1:
+        part = pixels[: height * factor, : width * factor]
+        pixels = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    if pixels.dtype != np.uint8:
+        values = np.clip(frame.fraction(pixels), 0, 1)
+        if frame.encoding == "linear":
+            values = np.sqrt(values)
+        pixels = np.round(values * 255).astype(np.uint8)
+    luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    brightest = cv2.max(cv2.max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
+    usable = (brightest < 250) & (luma > 3)
+    return Proxy(luma, usable.astype(np.uint8) * np.uint8(255))
+
+
+def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -> _Estimate:
+    """The richest model that is sure and that held-out tiles prefer to ``unaligned``."""
+    tones = match_tones(frame.levels[0].codes[::3, ::3], reference.levels[0].codes[::3, ::3])
+    starts = match_features(reference.features, frame.features, tones)
+    starts += [_search(reference, frame, unaligned), unaligned]
+    starts = [h for h in starts if _sane(h, reference.shape)]
+    nothing = _Estimate("none", unaligned)
+    for model in _MODELS:
+        start = _best(reference, frame, [_restrict(h, model, reference.shape) for h in starts])
+        homography, pair = _refine(reference, frame, start, model)
+        if not pair.seen.any():
             continue
-        note = AlignmentNote("none", "too few features")
-        if words is not None and reference_words is not None:
-            matches = cv2.BFMatcher(cv2.NORM_HAMMING, crossCheck=True).match(reference_words, words)
-            if len(matches) >= 20:
-                a = np.array([reference_points[m.queryIdx].pt for m in matches])
-                b = np.array([points[m.trainIdx].pt for m in matches])
-                found, inliers = cv2.findHomography(a, b, cv2.USAC_MAGSAC, 2.5)
-                if found is not None and inliers.sum() >= 20:
-                    s = np.array(
-                        [[scale, 0, (scale - 1) / 2], [0, scale, (scale - 1) / 2], [0, 0, 1]]
-                    )
-                    homographies[k] = np.linalg.inv(s) @ found @ s
-                    homographies[k] /= homographies[k, 2, 2]
-                    note = AlignmentNote("homography", f"{int(inliers.sum())} matches")
-        notes.append(note)
-        if progress:
-            progress("align", (k + 1) / len(stack))
-    return homographies, tuple(notes)
+        tiles = pair.tiles(homography)
+        step = solve(tiles, model, pair.shape)
+        deviation = float(step.deviation(tiles.centres[pair.seen], pair.shape).max())
+        if not deviation <= _SURE:
+            continue
+        moved = float(_displacements(homography, unaligned, pair.shape).max())
+        if moved > still and _beats(pair, tiles, homography, model, unaligned, frame.levels[0]):
+            return _Estimate(model, homography, deviation, moved)
+        if deviation < nothing.deviation:
+            nothing = _Estimate("none", unaligned, deviation, moved)
+        if moved <= still:
+            break
+    return nothing
 
 
-def _proxy(frame: Frame, scale: float) -> NDArray[np.uint8]:
-    import cv2
+def _chain(inner: _View, frame: _View, via: _Estimate, still: float) -> _Estimate:
+    """A frame aligned to its neighbour, to which ``via`` leads from the reference."""
+    unaligned = np.asarray(np.linalg.inv(via.homography), np.float64)
+    step = _estimate(inner, frame, unaligned, still)
+    homography = step.homography @ via.homography
+    moved = float(_displacements(homography, np.eye(3), inner.shape).max())
+    deviation = float(np.hypot(step.deviation, via.deviation))
+    return _Estimate(step.kind, homography, deviation, moved, chained=True)
 
-    grey = np.ascontiguousarray(frame.fraction(frame.pixels[..., 1]))
-    if scale < 1:
-        grey = cv2.resize(grey, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    grey = np.clip(grey, 0, 1)
-    if frame.encoding == "linear":
-        grey = grey**0.45
-    codes = np.round(255 * grey).astype(np.uint8)
-    contrast: NDArray[np.uint8] = cv2.createCLAHE(8.0, (12, 8)).apply(codes)
-    return contrast
+
+def _search(reference: _View, frame: _View, start: Matrix) -> Matrix:
+    """From coarse to fine without features: the way where there are none."""
+    h = start
+    for level in range(len(reference.levels) - 1, 1, -1):
+        coarsest = level == len(reference.levels) - 1
+        shifts: tuple[Model, ...] = ("translation",) * 5 if coarsest else ()
+        scale = _scaling(0.5**level)
+        h = scale @ h @ np.linalg.inv(scale)
+        pair = Pair(reference.levels[level], frame.levels[level], h)
+        for model in (*shifts, "affine", "affine"):
+            h, _ = _descend(pair, h, model)
+        h = np.linalg.inv(scale) @ h @ scale
+    return h
+
+
+def _best(reference: _View, frame: _View, options: Sequence[Matrix]) -> Matrix:
+    """The option under which most of the picture agrees, judged at half the proxy's resolution.
+
+    All are measured by the noise of the one whose residuals are smallest, over the pixels that
+    every one of them can use.
+    """
+    level = min(1, len(reference.levels) - 1)
+    scale = _scaling(0.5**level)
+    scaled = [scale @ h @ np.linalg.inv(scale) for h in options]
+    pairs = [Pair(reference.levels[level], frame.levels[level], h) for h in scaled]
+    noise = [pair.measure_noise(h) for pair, h in zip(pairs, scaled, strict=True)]
+    common = np.minimum.reduce([pair.usable for pair in pairs])
+    for pair in pairs:
+        pair.precision = pairs[int(np.argmin(noise))].precision
+    costs = [pair.cost(h, common).sum() for pair, h in zip(pairs, scaled, strict=True)]
+    return options[int(np.argmin(costs))]
+
+
+def _refine(reference: _View, frame: _View, start: Matrix, model: Model) -> tuple[Matrix, Pair]:
+    """Gauss-Newton at half and then full proxy resolution; the pair at the latter."""
+    h = start
+    for level in range(min(1, len(reference.levels) - 1), -1, -1):
+        scale = _scaling(0.5**level)
+        h = scale @ h @ np.linalg.inv(scale)
+        pair = Pair(reference.levels[level], frame.levels[level], h)
+        for _ in range(_STEPS):
+            h, moved = _descend(pair, h, model)
+            if moved < _SETTLED:
+                break
+        h = np.linalg.inv(scale) @ h @ scale
+    pair.measure_noise(h)
+    return h / h[2, 2], pair
+
+
+def _descend(pair: Pair, homography: Matrix, model: Model) -> tuple[Matrix, float]:
+    """One Gauss-Newton step and how far it moved the picture, in px; none where it is absurd."""
+    pair.measure_noise(homography)
+    step = solve(pair.tiles(homography), model, pair.shape).matrix(pair.shape)
+    if not _sane(homography @ step, pair.shape):
+        return homography, 0.0
+    return homography @ step, float(_displacements(step, np.eye(3), pair.shape).max())
+
+
+def _beats(
+    pair: Pair, tiles: Tiles, homography: Matrix, model: Model, unaligned: Matrix, frame: Proxy
+) -> bool:
+    """Whether tiles that had no part in a fit prefer it to the unaligned frame, significantly.
+
+    Squares of tiles form a checkerboard; each colour is judged by the other colour's fit.
+    """
+    where = np.minimum(pair.usable, pair.usable_at(frame, unaligned))
+    before = pair.cost(unaligned, where)
+    gain = np.zeros_like(before)
+    black = pair.checkerboard()
+    for held in (black, ~black):
+        step = solve(tiles, model, pair.shape, ~held)
+        after = pair.cost(homography @ step.matrix(pair.shape), where)
+        gain[held] = (before - after)[held]
+    return bool(gain.sum() > _SIGNIFICANT * np.sqrt(np.square(gain).sum()))
+
+
+def _scaling(s: float) -> Matrix:
+    """Pixel coordinates to those of the same picture at ``s`` times its size."""
+    return np.array([[s, 0, (s - 1) / 2], [0, s, (s - 1) / 2], [0, 0, 1]])
+
+
+def _apply(homography: Matrix, shape: tuple[int, ...]) -> Float64:
+    """(3, 81) homogeneous images of a 9 x 9 grid over the picture, corners included."""
+    x, y = np.meshgrid(np.linspace(0, shape[1] - 1, 9), np.linspace(0, shape[0] - 1, 9))
+    return np.asarray(homography @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)]))
+
+
+def _displacements(a: Matrix, b: Matrix, shape: tuple[int, ...]) -> Float64:
+    """(81,) distances in px between where two homographies put a grid."""
+    p, q = _apply(a, shape), _apply(b, shape)
+    return np.asarray(np.hypot(*(p[:2] / p[2] - q[:2] / q[2])))
+
+
+def _sane(homography: Matrix, shape: tuple[int, ...]) -> bool:
+    """Whether a camera held by hand could do this: no mirror, no zoom by 2, most still in view."""
+    if not np.isfinite(homography).all() or abs(homography[2, 2]) < 1e-9:
+        return False
+    h = homography / homography[2, 2]
+    depth = _apply(h, shape)[2]
+    area = np.linalg.det(h[:2, :2])
+    return bool(
+        depth.min() > 0.5
+        and depth.max() < 2
+        and 0.5 < area < 2
+        and _displacements(h, np.eye(3), shape).max() < 0.75 * max(shape)
+    )
+
+
+def _restrict(homography: Matrix, model: Model, shape: tuple[int, ...]) -> Matrix:
+    """The transform of the model that agrees with a homography at the picture's centre."""
+    if model == "homography":
+        return homography
+    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
+    image = homography @ np.append(centre, 1)
+    target = image[:2] / image[2]
+    out = np.eye(3)
+    if model == "affine":
+        out[:2, :2] = (homography[:2, :2] - np.outer(target, homography[2, :2])) / image[2]
+    out[:2, 2] = target - out[:2, :2] @ centre
+    return out
