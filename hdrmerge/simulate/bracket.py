@@ -285,7 +285,7 @@ def _photograph(
         exposed = camera.expose(raw, full_well, config.read_noise, rng)
         span = np.float32(RAW_WHITE - RAW_BLACK)
         cfa = np.clip(exposed * span + np.float32(RAW_BLACK + 0.5), 0, RAW_WHITE).astype(np.uint16)
-        return _demosaic(cfa, config.raw_white_balance), None, cfa
+        return camera.demosaic(cfa), None, cfa
     exposed = camera.expose(clean, full_well, config.read_noise, rng)
     bits: Literal[8, 16] = 8 if config.format in ("jpg", "png8") else 16
     codes = camera.develop(exposed, table, bits)
@@ -299,17 +299,6 @@ def _photograph(
 def undo_turn(orientation: int) -> int:
     """The EXIF orientation whose turn undoes another's."""
     return {6: 8, 8: 6}.get(orientation, orientation)
-
-
-def _demosaic(cfa: NDArray[np.uint16], gains: tuple[float, float, float]) -> NDArray[np.uint16]:
-    """RGGB codes (H, W) as (H, W, 3), interpolated while they are balanced: else edges fringe."""
-    balance = np.array(gains, np.float32)
-    scale = mosaic(np.broadcast_to(balance, (*cfa.shape, 3)))
-    offset = np.float32(2 * RAW_BLACK)  # keeps the noise below black
-    balanced = (cfa.astype(np.float32) - RAW_BLACK) * scale + offset
-    rgb = camera.demosaic(np.clip(balanced + 0.5, 0, 65535).astype(np.uint16))
-    codes = (rgb.astype(np.float32) - offset) / balance + np.float32(RAW_BLACK + 0.5)
-    return np.clip(codes, 0, RAW_WHITE).astype(np.uint16)
 
 
 def _frame(codes: Codes, settings: CaptureSettings, k: int, config: SimulationConfig) -> Frame:

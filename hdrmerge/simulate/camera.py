@@ -129,7 +129,7 @@ def decompress_jpeg(data: bytes) -> NDArray[np.uint8]:
 
 
 def demosaic(cfa: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Edge-aware demosaic of RGGB codes: (H, W) -> (H, W, 3)."""
+    """A quick demosaic of RGGB codes, (H, W) -> (H, W, 3); LibRaw reads the file better."""
     import cv2
 
     return np.asarray(cv2.cvtColor(cfa, cv2.COLOR_BayerRGGB2RGB_EA), dtype=np.uint16)
