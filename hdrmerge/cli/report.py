@@ -27,8 +27,9 @@ def show_report(report: MergeReport, console: Console, *, product: bool = False)
     for row in report.frames:
         if row.alignment_note and row.file != report.reference:
             tell(f"{row.file}: {row.alignment_note}")
-    note = f" ({report.response_note})" if report.response_note else ""
-    tell(f"exposures: {report.exposure_source}; response: {report.response}{note}")
+    tell(
+        f"exposures: {report.exposure_source}; response: {report.response_note or report.response}"
+    )
     network = f" ({report.model})" if report.model else ""
     tell(
         f"deghosting: {report.deghost}{network}; clipped in every frame: "
