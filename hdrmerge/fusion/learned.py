@@ -18,6 +18,7 @@ from hdrmerge.config import MergeConfig
 from hdrmerge.errors import ResourceError, StackError, WeightsError
 from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
 from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.device import select_device
 from hdrmerge.models.encoding import decode_radiance, encode_pairs
@@ -60,7 +61,7 @@ def decide(
             f"Use --model {weights.model} with them.",
         )
     proxy = stack.proxy(config.proxy_pixels)
-    bracket = bracket_of(proxy, noise, str(_device(network)))
+    bracket = bracket_of(proxy, noise, unclipped, str(_device(network)))
     try:
         with torch.inference_mode():
             decision = network(bracket)

@@ -1,1 +1,1 @@
-"""The recipe of every shipped weight file; nothing else imports it."""
+"""The recipe of the shipped weights; the command line imports it, nothing else does."""

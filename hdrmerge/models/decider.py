@@ -1,0 +1,461 @@
+"""Decider: our own network. It says what to trust and what to put where nothing can be trusted.
+
+It sees any number of frames in any order at any spacing, at the resolution of a proxy, and leaves
+the radiance to the explicit merge. Each frame is compared with the reference by shared weights;
+the frames meet only in means and maxima, so that their order changes nothing. What a classical
+deghoster would look at is among the inputs: the difference to the reference in units of its own
+noise, in which a clipped value says only "at least this much".
+
+Where the reference clips and no frame can be trusted, a fill is mixed from four candidates: the
+reference's own saturation, the trusted radiance around the hole (pull-push, Gortler et al., The
+Lumigraph, 1996), and two shorter frames displaced by what a coarse search at an eighth of the
+resolution finds (a cost volume as in optical flow, restricted to what the reference can tell: both
+frames clipped at its saturation).
+
+Radiances are linear with the reference's saturation = 1. Shapes: B brackets, N frames.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from hdrmerge.frames import ExposureStack, FloatArray
+    from hdrmerge.fusion.noise import NoiseModel
+
+MU = 5000.0
+CLIP = 0.95  # from here on a value says only "at least this much"
+ENOUGH = 0.5  # trust below which the merge turns to the fallback, as in fusion.radiometric
+SHORTEST = 1e-4  # what is left of the shortest frame's weight where it clips, likewise
+MULTIPLE = 16  # height and width are padded to multiples of this inside
+EVIDENCE = 10  # channels of evidence a frame
+BAND = 16  # rows of cells that are searched at a time
+
+
+@dataclass(frozen=True, slots=True)
+class DeciderConfig:
+    """Channels at 1/2, 1/4, 1/8 and 1/16 of the resolution; ``search`` cells of 8 pixels each way;
+    ``descriptor`` channels of the matching features; ``fill`` channels of the fill head."""
+
+    widths: tuple[int, int, int, int] = (16, 32, 56, 64)
+    search: int = 8
+    descriptor: int = 48
+    fill: int = 48
+
+
+class Bracket(NamedTuple):
+    """What the network is given.
+
+    ``linear`` (B, N, 3, H, W) aligned linear values, 1 = saturation of that frame; ``valid``
+    (B, N, 1, H, W), 0 outside a frame; ``usable`` (B, N, 1, H, W) in [0, 1], how surely it is below
+    saturation; ``exposures`` (B, N), the reference's = 1; ``reference`` (B,) int64. Variance of a
+    linear value x of frame k: read + gain x + curve x^2, ``read`` and ``gain`` (B, N), ``curve``
+    (B,).
+    """
+
+    linear: Tensor
+    valid: Tensor
+    usable: Tensor
+    exposures: Tensor
+    reference: Tensor
+    read: Tensor
+    gain: Tensor
+    curve: Tensor
+
+    def variance(self, linear: Tensor) -> Tensor:
+        """Variance of (B, N, 3, H, W) linear values of the frames."""
+        x = linear.clamp(0.0, 1.0)
+        slope = _per_frame(self.gain) + self.curve[:, None, None, None, None] * x
+        return x * slope + _per_frame(self.read)
+
+    def of(self, values: Tensor, frame: Tensor) -> Tensor:
+        """(B, ...) of ``values`` (B, N, ...): frame ``frame`` (B,) of each bracket."""
+        return values[torch.arange(values.shape[0], device=values.device), frame]
+
+
+class Decision(NamedTuple):
+    """``trust`` (B, N, H, W) in [0, 1], 1 for the reference; ``logits`` (B, N, H, W) behind it;
+    ``fill`` (B, 3, H, W) radiance >= the reference's own; ``fill_weight`` (B, H, W) in [0, 1];
+    ``scores`` (B, 2, D, H/8, W/8) logits of the search's displacements and ``sources`` (B, 2) the
+    frames searched (the reference itself: none)."""
+
+    trust: Tensor
+    logits: Tensor
+    fill: Tensor
+    fill_weight: Tensor
+    scores: Tensor
+    sources: Tensor
+
+
+def bracket_of(
+    stack: ExposureStack,
+    noise: NoiseModel,
+    unclipped: Callable[[FloatArray], FloatArray],
+    device: str = "cpu",
+) -> Bracket:
+    """The inputs of a (proxy) stack. ``noise`` is that of the frames as they were measured;
+    ``unclipped`` is the merge's own judgement, ``fusion.radiometric.unclipped``."""
+    height, width = stack.shape
+    noise = noise.averaged(height * width)
+    pairs = [stack.linear(k) for k in range(len(stack))]
+
+    def tensor(values: Any) -> Tensor:
+        return torch.as_tensor(np.asarray(values, np.float32), device=device)[None]
+
+    return Bracket(
+        linear=tensor(np.stack([linear.transpose(2, 0, 1) for linear, _ in pairs])),
+        valid=tensor(np.stack([valid[None] for _, valid in pairs])),
+        usable=tensor(np.stack([unclipped(linear)[None] for linear, _ in pairs])),
+        exposures=tensor(stack.exposures),
+        reference=torch.tensor([stack.reference], device=device),
+        read=tensor(noise.read),
+        gain=tensor(noise.gain),
+        curve=tensor(noise.curve),
+    )
+
+
+def mu_law(radiance: Tensor) -> Tensor:
+    """log(1 + mu r) / log(1 + mu) of radiance >= 0 (Kalantari & Ramamoorthi 2017)."""
+    return torch.log1p(MU * radiance) / math.log1p(MU)
+
+
+def merge(bracket: Bracket, trust: Tensor) -> tuple[Tensor, Tensor]:
+    """``fusion.radiometric``'s merge in torch: radiance (B, 3, H, W) and coverage (B, 1, H, W).
+
+    Noise-optimal weights (Granados et al. 2010, Hanji et al. 2020) at the radiance that a first,
+    Poisson-weighted mean gives; frames fade out below saturation, the shortest never to nothing.
+    """
+    x, t = bracket.linear, _per_frame(bracket.exposures)
+    shortest = torch.zeros_like(bracket.exposures, dtype=torch.bool)
+    shortest.scatter_(1, bracket.exposures.argmin(1, keepdim=True), True)
+    trust = trust[:, :, None] * bracket.valid
+    use = torch.where(_per_frame(shortest), trust, bracket.usable * trust)
+    usable = torch.maximum(bracket.usable, SHORTEST * _per_frame(shortest))
+    with torch.no_grad():
+        w = usable * trust
+        first = (w * x).sum(1, keepdim=True) / (w * t).sum(1, keepdim=True).clamp_min(1e-20)
+        certainty = usable * t.square() / bracket.variance(first.clamp_min(0.0) * t)
+    weight = certainty * trust
+    merged = (weight * x / t).sum(1) / weight.sum(1).clamp_min(1e-20)
+    return merged, (use.amax(1) / ENOUGH).clamp_max(1.0)
+
+
+def compose(bracket: Bracket, decision: Decision) -> Tensor:
+    """The radiance (B, 3, H, W) that the explicit merge makes of a decision."""
+    merged, covered = merge(bracket, decision.trust)
+    own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
+    amount = decision.fill_weight[:, None]
+    fallback = own + amount * (decision.fill - own).clamp_min(0.0)
+    return (merged * covered + fallback * (1.0 - covered)).clamp_min(0.0)
+
+
+def evidence(bracket: Bracket) -> Tensor:
+    """(B, N, EVIDENCE, H, W): what each frame shows and how it differs from the reference."""
+    x, t = bracket.linear, _per_frame(bracket.exposures)
+    variance = bracket.variance(x) / t.square()
+    radiance = x / t
+    own = bracket.of(radiance, bracket.reference)[:, None]
+    own_variance = bracket.of(variance, bracket.reference)[:, None]
+    clipped, own_clipped = x >= CLIP, own >= CLIP
+    difference = radiance - own
+    difference = difference.masked_fill(own_clipped & (difference > 0), 0.0)
+    difference = difference.masked_fill(clipped & (difference < 0), 0.0)
+    deviation = (variance + own_variance + (0.02 * own).square()).sqrt()
+    normal = torch.asinh(difference / (2.0 * deviation)) * 0.5
+    ratio = torch.log2((own + difference).clamp_min(0.0) + deviation) - torch.log2(
+        own.clamp_min(0.0) + deviation
+    )
+    return (
+        torch.cat(
+            [
+                x.clamp(0.0, 1.0).clamp_min(1e-6).pow(1 / 2.2),
+                normal,
+                ratio.mean(2, keepdim=True).clamp(-4.0, 4.0) * 0.5,
+                1.0 - bracket.usable,
+                1.0
+                - bracket.of(bracket.usable, bracket.reference)[:, None].expand_as(bracket.usable),
+                mu_law(radiance.clamp_min(0.0).mean(2, keepdim=True)),
+            ],
+            dim=2,
+        )
+        * bracket.valid
+    )
+
+
+def _per_frame(values: Tensor) -> Tensor:
+    return values[:, :, None, None, None]
+
+
+def _conv(c_in: int, c_out: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, 3, stride, dilation, dilation, padding_mode="zeros"),
+        nn.LeakyReLU(0.1, inplace=True),
+    )
+
+
+def _up(x: Tensor, factor: int = 2) -> Tensor:
+    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+class _Trunk(nn.Module):
+    """The U-Net that each frame runs through; the frames meet at 1/8 and 1/16."""
+
+    def __init__(self, widths: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        a, b, c, d = widths
+        self.stem = _conv(4 * EVIDENCE + 2, a)
+        self.fine = _conv(a, a)
+        self.to_quarter = nn.Sequential(_conv(a, b, 2), _conv(b, b))
+        self.to_eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c))
+        self.meet = nn.Conv2d(3 * c, c, 1)
+        self.bottom = nn.Sequential(_conv(c, d, 2), _conv(d, d))
+        self.meet_bottom = nn.Conv2d(3 * d, d, 1)
+        self.wide = nn.Sequential(_conv(d, d), _conv(d, d, dilation=2))
+        self.from_bottom = nn.Conv2d(d, c, 1)
+        self.at_eighth = _conv(c, c)
+        self.from_eighth = nn.Conv2d(c, b, 1)
+        self.at_quarter = _conv(b, b)
+        self.from_quarter = nn.Conv2d(b, a, 1)
+        self.at_half = _conv(a, a)
+
+    def forward(self, x: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        half = self.fine(self.stem(x))
+        quarter = self.to_quarter(half)
+        eighth = self.to_eighth(quarter)
+        eighth = eighth + self.meet(_with_pooled(eighth, frames))
+        bottom = self.bottom(eighth)
+        bottom = bottom + self.meet_bottom(_with_pooled(bottom, frames))
+        bottom = bottom + self.wide(bottom)
+        eighth = self.at_eighth(eighth + _up(self.from_bottom(bottom)))
+        quarter = self.at_quarter(quarter + _up(self.from_eighth(eighth)))
+        return self.at_half(half + _up(self.from_quarter(quarter))), quarter
+
+
+def _with_pooled(x: Tensor, frames: int) -> Tensor:
+    """Features beside their mean and maximum over a bracket's frames."""
+    by_bracket = x.reshape(-1, frames, *x.shape[1:])
+    pooled = torch.cat([by_bracket.mean(1), by_bracket.amax(1)], 1)
+    return torch.cat([x, pooled.repeat_interleave(frames, 0)], 1)
+
+
+class Decider(nn.Module):
+    """See the module. ``forward(bracket) -> Decision`` for the whole proxy at once, any H and W.
+
+    The search reaches ``8 * search`` pixels and the trunk about 150, and pull-push is global: the
+    proxy is not tiled.
+    """
+
+    def __init__(self, config: DeciderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or DeciderConfig()
+        a, b, _, _ = config.widths
+        self.trunk = _Trunk(config.widths)
+        self.judge = nn.Sequential(_conv(a, a), nn.Conv2d(a, 4, 3, 1, 1))
+        self.describe = nn.Sequential(
+            nn.Conv2d(48, 32, 1),
+            nn.LeakyReLU(0.1, inplace=True),
+            _conv(32, config.descriptor, 2),
+            _conv(config.descriptor, config.descriptor),
+            _conv(config.descriptor, config.descriptor, dilation=2),
+            nn.Conv2d(config.descriptor, config.descriptor, 1),
+        )
+        self.sharpness = nn.Parameter(torch.tensor(2.5))
+        self.mixer = nn.Sequential(
+            _conv(3 * b + 1 + 3 + 2 * 6, config.fill),
+            _conv(config.fill, config.fill),
+            nn.Conv2d(config.fill, 7, 3, 1, 1),
+        )
+        last = self.judge[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.constant_(last.bias, 0.5)
+        last = self.mixer[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.zeros_(last.weight)
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
+
+    def forward(self, bracket: Bracket) -> Decision:
+        height, width = bracket.linear.shape[-2:]
+        bracket = _padded(bracket)
+        batch, frames = bracket.exposures.shape
+        seen = evidence(bracket)
+        constant = torch.stack([torch.log2(bracket.exposures) / 4, torch.zeros_like(bracket.gain)])
+        constant[1].scatter_(1, bracket.reference[:, None], 1.0)
+        folded = F.pixel_unshuffle(seen.flatten(0, 1), 2)
+        extra = constant.permute(1, 2, 0).flatten(0, 1)[:, :, None, None]
+        folded = torch.cat([folded, extra.expand(-1, -1, *folded.shape[-2:])], 1)
+        folded = folded.contiguous(memory_format=torch.channels_last)
+        half, quarter = self.trunk(folded, frames)
+
+        logits = F.pixel_shuffle(self.judge(half), 2).float()
+        logits = logits.reshape(batch, frames, *logits.shape[-2:])
+        trust = torch.sigmoid(3.0 * logits)
+        own = torch.zeros_like(bracket.exposures).scatter_(1, bracket.reference[:, None], 1.0)
+        trust = torch.maximum(trust, own[:, :, None, None]) * bracket.valid[:, :, 0]
+
+        fill, scores, sources = self._fill(bracket, trust.detach(), quarter)
+        crop = (..., slice(0, height), slice(0, width))
+        mask = 1.0 - bracket.of(bracket.usable, bracket.reference)[:, 0]
+        return Decision(trust[crop], logits[crop], fill[crop], mask[crop], scores, sources)
+
+    def _fill(
+        self, bracket: Bracket, trust: Tensor, quarter: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Radiance for where nothing can be trusted, the search's scores, the frames searched."""
+        batch, frames = bracket.exposures.shape
+        own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
+        radiance = bracket.linear / _per_frame(bracket.exposures)
+        with torch.no_grad():
+            merged, covered = merge(bracket, trust)
+            around = _pull_push(merged, covered)
+        by_bracket = quarter.float().reshape(batch, frames, *quarter.shape[1:])
+        clues = [
+            by_bracket.mean(1),
+            by_bracket.amax(1),
+            bracket.of(by_bracket, bracket.reference),
+            F.avg_pool2d(covered, 4),
+            around.clamp(-1.0, 8.0) / 4,
+        ]
+        query = self._descriptors(own)
+        contents, scores = [around], []
+        sources = _sources(bracket)
+        for source in sources.unbind(1):
+            there = bracket.of(radiance, source).clamp_min(0.0)
+            score = self._search(query, self._descriptors(there))
+            flow, sure = _displacement(score, self.config.search)
+            with torch.no_grad():
+                moved = _warp(there, flow)
+                fits = F.avg_pool2d((mu_law(moved.clamp_max(1.0)) - mu_law(own)).abs(), 4)
+            content = torch.log2(moved.clamp_min(1e-6)).clamp(-8.0, 12.0)
+            contents.append(content)
+            none = (source == bracket.reference).float()[:, None, None, None]
+            clues += [
+                F.avg_pool2d(content, 4).mean(1, keepdim=True) / 4,
+                fits,
+                _up(sure, 2),
+                none.expand(-1, 1, *fits.shape[-2:]),
+            ]
+            scores.append(score)
+        mixed = _up(self.mixer(torch.cat(clues, 1)).float(), 4)
+        share = mixed[:, :4].clone()
+        share[:, 2:] = share[:, 2:].masked_fill(
+            (sources == bracket.reference[:, None])[:, :, None, None], -20.0
+        )
+        share = torch.softmax(share, 1)
+        contents[0] = _up(around, 4)
+        log_fill = sum(share[:, i + 1 : i + 2] * c.clamp_min(0.0) for i, c in enumerate(contents))
+        log_fill = log_fill + 3.0 * torch.tanh(mixed[:, 4:] / 3.0)
+        return torch.maximum(torch.exp2(log_fill), own), torch.stack(scores, 1), sources
+
+    def _descriptors(self, radiance: Tensor) -> Tensor:
+        """Matching features (B, D, H/8, W/8) of what the reference could have seen of it."""
+        seen = mu_law(radiance.clamp_max(1.0))
+        x = F.pixel_unshuffle(seen, 4).contiguous(memory_format=torch.channels_last)
+        return F.normalize(self.describe(x).float(), dim=1)
+
+    def _search(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Scores (B, D, H/8, W/8) of the displacements, row by row, left to right.
+
+        A band of query rows is multiplied with all keys it could reach, then the displacements are
+        picked: a few per cent of the products are used, and it is still the fastest on a CPU.
+        """
+        reach = self.config.search
+        side = 2 * reach + 1
+        batch, _, height, width = query.shape
+        padded = F.pad(keys, (reach, reach, reach, reach))
+        steps = torch.arange(side, device=query.device)
+        x = torch.arange(width, device=query.device)[:, None, None] + steps
+        wide = width + 2 * reach
+        bands = []
+        for top in range(0, height, BAND):
+            rows = min(BAND, height - top)
+            here = query[:, :, top : top + rows].flatten(2).transpose(1, 2)
+            there = padded[:, :, top : top + rows + 2 * reach].flatten(2)
+            y = torch.arange(rows, device=query.device)[:, None, None, None] + steps[:, None]
+            index = (y * wide + x).reshape(1, rows * width, side * side)
+            scores = torch.bmm(here, there).gather(2, index.expand(batch, -1, -1))
+            bands.append(scores.transpose(1, 2).reshape(batch, -1, rows, width))
+        return torch.cat(bands, 2) * torch.exp(self.sharpness)
+
+
+def _padded(bracket: Bracket) -> Bracket:
+    height, width = bracket.linear.shape[-2:]
+    bottom, right = -height % MULTIPLE, -width % MULTIPLE
+    if not bottom and not right:
+        return bracket
+    pad = (0, right, 0, bottom, 0, 0)
+    return bracket._replace(
+        linear=F.pad(bracket.linear, pad, mode="replicate"),
+        valid=F.pad(bracket.valid, pad, mode="replicate"),
+        usable=F.pad(bracket.usable, pad, mode="replicate"),
+    )
+
+
+def _sources(bracket: Bracket) -> Tensor:
+    """(B, 2) frames to borrow from: the shortest, and the one nearest to two stops below the
+    reference if that is another; the reference's own index stands for none."""
+    stops = torch.log2(bracket.exposures)
+    shorter = stops < -0.2
+    first = torch.where(shorter.any(1), stops.argmin(1), bracket.reference)
+    second = (stops + 2.0).abs().masked_fill(~shorter, 1e3).argmin(1)
+    second = torch.where(shorter.any(1) & (second != first), second, bracket.reference)
+    return torch.stack([first, second], 1)
+
+
+def _pull_push(radiance: Tensor, covered: Tensor) -> Tensor:
+    """log2 of radiance above the reference's saturation, spread into holes; (B, 3, H/4, W/4)."""
+    bright = radiance.amax(1, keepdim=True) > 0.9
+    weight = covered * bright + 1e-6
+    stops = torch.log2(radiance.clamp(1e-4, 6e4))
+    level = [(F.avg_pool2d(stops * weight, 4), F.avg_pool2d(weight, 4))]
+    while min(level[-1][1].shape[-2:]) > 1:
+        value, w = level[-1]
+        level.append((_halved(value), _halved(w)))
+    value, w = level[-1]
+    spread = value / w
+    for value, w in reversed(level[:-1]):
+        spread = F.interpolate(spread, size=w.shape[-2:], mode="bilinear", align_corners=False)
+        sure = (w * 4.0).clamp_max(1.0)
+        spread = sure * (value / w) + (1.0 - sure) * spread
+    return spread
+
+
+def _halved(x: Tensor) -> Tensor:
+    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _displacement(score: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """Displacement (B, 2, h, w) in cells about the best score, and how sure it is (B, 1, h, w)."""
+    side = 2 * reach + 1
+    share = torch.softmax(score, 1)
+    best = share.argmax(1, keepdim=True)
+    by, bx = best // side, best % side
+    steps = torch.arange(side, device=score.device)
+    dy = steps.repeat_interleave(side)[None, :, None, None]
+    dx = steps.repeat(side)[None, :, None, None]
+    near = ((dy - by).abs() <= 1) & ((dx - bx).abs() <= 1)
+    local = share * near
+    mass = local.sum(1, keepdim=True)
+    y = (local * dy).sum(1, keepdim=True) / mass - reach
+    x = (local * dx).sum(1, keepdim=True) / mass - reach
+    return torch.cat([x, y], 1), mass
+
+
+def _warp(image: Tensor, flow: Tensor) -> Tensor:
+    """``image`` (B, 3, H, W) looked up at a displacement (B, 2, H/8, W/8) in cells of 8 pixels."""
+    height, width = image.shape[-2:]
+    pixels = _up(flow, 8) * 8.0
+    y = torch.arange(height, device=image.device, dtype=image.dtype)[:, None]
+    x = torch.arange(width, device=image.device, dtype=image.dtype)[None]
+    grid = torch.stack(
+        [(2 * (x + pixels[:, 0]) + 1) / width - 1, (2 * (y + pixels[:, 1]) + 1) / height - 1], -1
+    )
+    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)
