@@ -8,10 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge import MergeConfig, TonemapConfig, merge_stack, read_frames, tonemap
+from hdrmerge import MergeConfig, TonemapConfig, merge_stack, read_frames
 from hdrmerge.cli.fuse import ghost_picture
 from hdrmerge.io import write_bytes
 from hdrmerge.pipeline import MergeResult
+from hdrmerge.tonemap import tonemap
 
 DEMO = Path(__file__).parents[1] / "demo"
 IMAGES = Path(__file__).with_name("images")
@@ -41,7 +42,7 @@ def write(name: str, picture: Picture) -> None:
     write_bytes(IMAGES / name, data.tobytes())
 
 
-def moving_part(ghosts: Picture, share: float = 0.45) -> tuple[slice, slice]:
+def moving_part(ghosts: Picture, share: float = 0.6) -> tuple[slice, slice]:
     """A window around what deghosting rejected, ``share`` of the picture wide."""
     height, width = ghosts.shape[:2]
     rows, columns = np.nonzero(ghosts[..., 0] < 128)
@@ -70,7 +71,7 @@ def main() -> None:
     rejected = ghosts_of(classic)
     crop = moving_part(rejected)
     shown = (tonemap(plain.radiance.pixels), picture, rejected)
-    write("ghosts.jpg", beside(*(fit(p[crop], 300) for p in shown)))
+    write("ghosts.jpg", beside(*(fit(p[crop], 380) for p in shown)))
 
     operators = ("exposure", "reinhard2002", "reinhard2002-local")
     shown = tuple(tonemap(default.radiance.pixels, TonemapConfig(op)) for op in operators)

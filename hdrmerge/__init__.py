@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hdrmerge.io import read_frame, read_frames, read_radiance, write_exr
     from hdrmerge.pipeline import MergeResult, merge_stack
     from hdrmerge.report import MergeReport
-    from hdrmerge.tonemap import tonemap
 
 __version__ = "0.1.0"
 
@@ -38,7 +37,6 @@ _HOMES = {
     "read_frame": "hdrmerge.io",
     "read_frames": "hdrmerge.io",
     "read_radiance": "hdrmerge.io",
-    "tonemap": "hdrmerge.tonemap",
     "write_exr": "hdrmerge.io",
 }
 
@@ -57,7 +55,6 @@ __all__ = [
     "read_frame",
     "read_frames",
     "read_radiance",
-    "tonemap",
     "write_exr",
 ]
 

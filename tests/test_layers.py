@@ -159,3 +159,10 @@ def test_every_package_is_installed() -> None:
     folders = {p.parent for p in FILES if p.name == "__init__.py"}
     found = {".".join(("hdrmerge", *folder.relative_to(PACKAGE).parts)) for folder in folders}
     assert found | {"hdrmerge.data", "hdrmerge.weights"} == set(setup["packages"])
+
+
+def test_no_public_name_is_hidden_by_a_module() -> None:
+    import hdrmerge
+
+    modules = {path.stem for path in PACKAGE.glob("*.py")} | {p.name for p in PACKAGE.iterdir()}
+    assert not modules & set(hdrmerge.__all__)
