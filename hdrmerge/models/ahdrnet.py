@@ -114,7 +114,10 @@ class PairAttention(nn.Module):
 
 
 class Merge(nn.Module):
-    """Gated features of three frames (B, 3 * width, h, w) and the reference's -> (B, 3, h, w)."""
+    """Merged features and the reference's, (B, width, h, w) each -> radiance (B, 3, h, w).
+
+    The merged features are ``enter`` of the three frames' gated ones, (B, 3 * width, h, w).
+    """
 
     def __init__(self, config: AHDRNetConfig) -> None:
         super().__init__()
@@ -131,8 +134,7 @@ class Merge(nn.Module):
         self.leave = conv(width, width)
         self.radiance = conv(width, 3)
 
-    def forward(self, features: Tensor, reference: Tensor) -> Tensor:
-        x = self.enter(features)
+    def forward(self, x: Tensor, reference: Tensor) -> Tensor:
         outputs = []
         for block in self.blocks:
             x = block(x)
@@ -165,7 +167,9 @@ class AHDRNet(nn.Module):
         if self.config.attention:
             short = short * self.attention[0](short, reference)
             long = long * self.attention[1](long, reference)
-        radiance: Tensor = self.merge(torch.cat((short, reference, long), dim=1), reference)
+        features = self.merge.enter(torch.cat((short, reference, long), dim=1))
+        del short, long  # a fifth of the peak memory
+        radiance: Tensor = self.merge(features, reference)
         return radiance
 
     def attention_maps(self, frames: Tensor) -> dict[str, Tensor]:
@@ -185,7 +189,7 @@ def encode_features(encoder: nn.Module, frames: Tensor) -> tuple[Tensor, Tensor,
         raise ValueError(f"three frames are needed, not {count}")
     encoded = F.leaky_relu(encoder(frames.flatten(0, 1)), 0.01)
     short, reference, long = encoded.view(batch, 3, *encoded.shape[1:]).unbind(dim=1)
-    return short, reference, long
+    return short, reference.clone(), long  # its own memory, for it outlives the others
 
 
 def start_xavier(module: nn.Module) -> None:

