@@ -20,6 +20,7 @@ from hdrmerge.frames import ExposureStack, Frame, Matrix
 Kind = Literal["homography", "affine", "translation", "none", "reference"]
 
 PROXY_PIXELS = 2_000_000
+_FEATURE_PIXELS = 800_000  # of a proxy beyond which features are sought at half its size
 STILL = 0.15  # px: a smaller displacement is not worth interpolating a frame for
 _SURE = 1.0  # proxy px of standard deviation, where the frame is used, that a model may have
 _GOOD = 0.1  # proxy px up to which no way round through a neighbouring exposure is tried
@@ -120,7 +121,8 @@ def _view(frame: Frame, factor: int) -> _View:
     levels = [_proxy(frame, factor)]
     while min(levels[-1].codes.shape) >= 2 * _SMALLEST:
         levels.append(levels[-1].half())
-    return _View(tuple(levels), find_features(levels[0]))
+    level = int(levels[0].codes.size > _FEATURE_PIXELS and len(levels) > 1)
+    return _View(tuple(levels), find_features(levels[level], 2.0**level))
 
 
 def _proxy(frame: Frame, factor: int) -> Proxy:

@@ -11,7 +11,7 @@ from hdrmerge.align_refine import Float64, Mask, Proxy
 from hdrmerge.frames import FloatArray, Matrix
 
 _CELLS = (8, 12)
-_PER_CELL = 20  # features of a cell that are matched
+_PER_CELL = 16  # features of a cell that are matched
 _SPARE = 60  # features of a cell that are described: which of them a pair can use is not known yet
 _CANDIDATES = 8000  # features detected
 _SLACK = 8.0  # codes by which a feature may lie outside the range that both frames expose
@@ -30,8 +30,9 @@ class Features:
     cells: NDArray[np.intp]
 
 
-def find_features(proxy: Proxy) -> Features:
-    """Up to 60 features in each of 8 x 12 cells, where the frame is neither clipped nor black.
+def find_features(proxy: Proxy, enlarge: float = 1.0) -> Features:
+    """Up to 60 features in each of 8 x 12 cells, where the frame is neither clipped nor black;
+    points are those of a picture ``enlarge`` times as large.
 
     Local contrast is equalised first (CLAHE), which makes a scene look alike under any exposure.
     """
@@ -52,7 +53,8 @@ def find_features(proxy: Proxy) -> Features:
     points = np.array([k.pt for k in found])
     x, y = np.round(points).astype(int).T
     codes = cv2.blur(proxy.codes, (9, 9))[y, x]
-    return Features(points, words, codes, _cells(points, proxy.codes.shape))
+    cells = _cells(points, proxy.codes.shape)
+    return Features(enlarge * (points + 0.5) - 0.5, words, codes, cells)
 
 
 def match_features(reference: Features, frame: Features, tones: FloatArray) -> list[Matrix]:

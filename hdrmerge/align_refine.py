@@ -84,7 +84,8 @@ class Step:
     def deviation(self, centres: Float64, shape: tuple[int, ...]) -> Float64:
         """(T,) standard deviation in px of the displacement at ``centres``."""
         j = _jacobian(centres, self.model) * (max(shape) / 2)
-        return np.asarray(np.sqrt(np.einsum("tip,pq,tiq->t", j, self.covariance, j)))
+        variance = ((j @ self.covariance) * j).sum(axis=(1, 2))
+        return np.asarray(np.sqrt(np.maximum(variance, 0)))
 
 
 def match_tones(frame: Bytes, reference: Bytes) -> FloatArray:
@@ -123,6 +124,7 @@ class Pair:
         self._gx = cv2.Sobel(self._reference, cv2.CV_32F, 1, 0, scale=1 / 8)
         self._gy = cv2.Sobel(self._reference, cv2.CV_32F, 0, 1, scale=1 / 8)
         self.precision: FloatArray = np.zeros_like(self._reference)  # 1 / deviation, a pixel
+        self._latest: tuple[bytes, FloatArray] | None = None
 
     def usable_at(self, frame: Proxy, homography: Matrix) -> FloatArray:
         """1 where the frame shows usable pixels, and no others next to them, else 0."""
@@ -190,8 +192,11 @@ class Pair:
     def _residual(self, homography: Matrix) -> FloatArray:
         import cv2
 
-        warped = _warp(self._frame, homography, self.shape, cv2.INTER_CUBIC)
-        return np.asarray(cv2.subtract(warped, self._reference))
+        key = homography.tobytes()
+        if self._latest is None or self._latest[0] != key:
+            warped = _warp(self._frame, homography, self.shape, cv2.INTER_CUBIC)
+            self._latest = key, np.asarray(cv2.subtract(warped, self._reference))
+        return self._latest[1]
 
     def _keep(self, residual: FloatArray) -> FloatArray:
         """1 - (z / c)^2 floored at 0, for residuals of z standard deviations."""
@@ -218,22 +223,24 @@ def solve(tiles: Tiles, model: Model, shape: tuple[int, ...], use: Mask | None =
     neighbours' common errors count.
     """
     j = _jacobian(tiles.centres, model) * (max(shape) / 2)
+    count = j.shape[2]
     a, b = tiles.a, tiles.b
+    aj = a @ j
     size = np.trace(a, axis1=1, axis2=2)
     base = (size > 0).astype(np.float64) if use is None else (use & (size > 0)).astype(np.float64)
     inverse = np.linalg.inv(a + (1e-3 + 1e-2 * size)[:, None, None] * np.eye(2))
     weight = base
-    ridge = np.eye(j.shape[2])
     for _ in range(_ROUNDS):
-        normal = np.einsum("t,tip,tij,tjq->pq", weight, j, a, j, optimize=True)
-        normal += ridge * (1e-9 * np.trace(normal) + 1e-12)
-        p = -np.linalg.solve(normal, np.einsum("t,tip,ti->p", weight, j, b))
-        left = b + np.einsum("tij,tjp,p->ti", a, j, p, optimize=True)  # what a tile still wants
-        q = np.einsum("ti,tij,tj->t", left, inverse, left)
+        weighted = (weight[:, None, None] * j).reshape(-1, count).T
+        normal = weighted @ aj.reshape(-1, count)
+        normal += np.eye(count) * (1e-9 * np.trace(normal) + 1e-12)
+        p = -np.linalg.solve(normal, weighted @ b.ravel())
+        left = b + aj @ p  # what a tile still wants
+        q = (left * (inverse @ left[..., None])[..., 0]).sum(axis=1)
         informed = q[(base > 0) & (size > 1)]
         spread = max(float(np.median(informed)) / 1.386, 1.0) if informed.size else 1.0
         weight = base / (1 + q / (6 * spread)) ** 2
-    scores = np.einsum("t,tip,ti->tp", weight, j, left)
+    scores = weight[:, None] * (left[:, None, :] @ j)[:, 0]
     back = np.linalg.inv(normal)
     return Step(model, p, back @ (scores.T @ scores) @ back)
 
