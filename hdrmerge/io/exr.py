@@ -21,6 +21,7 @@ from hdrmerge.report import MergeReport
 
 HALF_MAX = 65504.0
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
+_NAMES = {"none": "no"}  # ours to OpenEXR's
 _REPORT = "hdrmerge:report"
 
 
@@ -51,7 +52,9 @@ def write_exr(
         pixels = (np.minimum(pixels, HALF_MAX) if clipped else pixels).astype(np.float16)
     header = {
         "type": OpenEXR.scanlineimage,
-        "compression": getattr(OpenEXR, f"{compression.upper()}_COMPRESSION"),
+        "compression": getattr(
+            OpenEXR, f"{_NAMES.get(compression, compression).upper()}_COMPRESSION"
+        ),
         **_attributes(report, settings or CaptureSettings()),
     }
     if clipped:
@@ -137,7 +140,7 @@ def exr_facts(header: dict[str, Any]) -> dict[str, Any]:
         "width": int(last[0] - first[0]) + 1,
         "height": int(last[1] - first[1]) + 1,
         "channels": ", ".join(sorted(c.name for c in header["channels"])),
-        "compression": _enum_name(header["compression"]).removesuffix("_COMPRESSION").lower(),
+        "compression": _compression_name(header["compression"]),
         "attributes": {k: _plain(v) for k, v in sorted(header.items()) if k not in hidden},
     }
     report = parse_report(header.get(_REPORT))
@@ -151,6 +154,11 @@ def parse_report(text: Any) -> dict[str, Any] | None:
     except ValueError:
         return None
     return report if isinstance(report, dict) else None
+
+
+def _compression_name(value: Any) -> str:
+    name = _enum_name(value).removesuffix("_COMPRESSION").lower()
+    return "none" if name == _NAMES["none"] else name
 
 
 def _enum_name(value: Any) -> str:
