@@ -1,0 +1,121 @@
+"""Pictures for a display, and writing atomically."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from io_files import picture
+from PIL import Image
+
+from hdrmerge.errors import OutputError, ResourceError, UsageError
+from hdrmerge.io import read_frame, write_bytes, write_display, write_text
+from hdrmerge.io.atomic import atomic_path
+
+DEEP = picture().astype(np.uint16) * 257 + 3
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+@pytest.mark.parametrize("codes", [picture(), DEEP], ids=["8", "16"])
+def test_lossless(tmp_path: Path, name: str, codes: np.ndarray[Any, Any]) -> None:
+    write_display(tmp_path / name, codes)
+    frame = read_frame(tmp_path / name)
+    assert frame.pixels.dtype == codes.dtype
+    np.testing.assert_array_equal(frame.pixels, codes)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_profile_is_embedded(tmp_path: Path, name: str) -> None:
+    write_display(tmp_path / name, picture())
+    with Image.open(tmp_path / name) as image:
+        assert image.info["icc_profile"][36:40] == b"acsp"
+        np.testing.assert_allclose(np.asarray(image).astype(int), picture(), atol=14)
+    assert read_frame(tmp_path / name).colour_space == "sRGB"
+
+
+def test_jpeg_keeps_full_chroma(tmp_path: Path) -> None:
+    write_display(tmp_path / "a.jpg", picture())
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert [layer[1:3] for layer in image.layer] == [(1, 1)] * 3
+
+
+def test_fractions_become_8_bit(tmp_path: Path) -> None:
+    fractions = np.array([[[-0.5, 0.0, 0.25], [0.5, 1.0, 7.0]]], np.float32)
+    write_display(tmp_path / "a.png", fractions)
+    assert read_frame(tmp_path / "a.png").pixels.tolist() == [[[0, 0, 64], [128, 255, 255]]]
+
+
+def test_what_does_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="8 bits"):
+        write_display(tmp_path / "a.jpg", DEEP)
+    with pytest.raises(UsageError, match=r"\.jpg, \.png or \.tif"):
+        write_display(tmp_path / "a.gif", picture())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failure_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_success_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    write_text(path, "ä new")
+    assert path.read_text(encoding="utf-8") == "ä new"
+    assert list(tmp_path.iterdir()) == [path]
+    umask = os.umask(0)
+    os.umask(umask)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+
+
+def test_a_link_is_followed(tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_bytes(b"old")
+    (tmp_path / "link").symlink_to(target)
+    write_bytes(tmp_path / "link", b"n", b"ew")
+    assert target.read_bytes() == b"new"
+    assert (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("none/a.jpg", "does not exist"),
+        ("file/a.jpg", "not a directory"),
+        ("folder.jpg", "is a directory"),
+    ],
+)
+def test_unwritable(tmp_path: Path, name: str, sentence: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(OutputError, match=sentence):
+        write_display(tmp_path / name, picture())
+
+
+def test_devices_are_not_replaced() -> None:
+    with pytest.raises(OutputError, match="not a plain file"):
+        write_bytes(Path("/dev/null"), b"x")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folder_without_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(OutputError, match="not writable"):
+        write_bytes(tmp_path / "a", b"x")
+
+
+def test_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(ResourceError, match="does not fit"), atomic_path(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert list(tmp_path.iterdir()) == []
