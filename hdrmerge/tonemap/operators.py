@@ -134,12 +134,15 @@ def reinhard2002_local(
     surround = scaled.copy()
     undecided = np.ones(scaled.shape, dtype=bool)
     centre = _blur(scaled, _SIGMA)
+    contrast, against = np.empty_like(scaled), np.empty_like(scaled)
     for index in range(8):
         s = 1.6**index
         # the surround of this scale is the centre of the next: their radii are 1.6 apart
         wide = _blur(scaled, _SIGMA * s * 1.6)
-        contrast = (centre - wide) / (np.float32(2.0**phi * key / s**2) + centre)
-        undecided &= np.abs(contrast) < threshold
+        np.subtract(centre, wide, out=contrast)
+        np.add(centre, np.float32(2.0**phi * key / s**2), out=against)
+        np.abs(np.divide(contrast, against, out=contrast), out=contrast)
+        undecided &= contrast < threshold
         np.copyto(surround, centre, where=undecided)
         centre = wide
     return _compress(scaled, surround, limit)
