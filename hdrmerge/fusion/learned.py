@@ -90,9 +90,9 @@ def reconstruct(
 ) -> RadianceMap:
     """The radiance that a direct network makes of three frames of the stack (``choose_three``).
 
-    The frames are linearised by the stack's response, warped to the reference, and encoded as the
-    network knows them; the reference's saturation is 1 in the result, the shortest frame's is the
-    most it can reach. Raises StackError for fewer than three frames, WeightsError, ResourceError.
+    The frames are linearised by the stack's response, white-balanced, warped to the reference, and
+    encoded as the network knows them; the reference's saturation is 1 in the result, the shortest
+    frame's is the most it can reach. Raises StackError for fewer than three frames, WeightsError, ResourceError.
     """
     triple = choose_three(stack)
     network, _ = _load(config)
@@ -109,7 +109,7 @@ def reconstruct(
     del linear
     radiance = _numpy(decode_radiance(outputs.pop("output"), exposures)[0].movedim(0, -1))
     frame = stack.frames[stack.reference]
-    radiance *= np.asarray(frame.white_balance, np.float32)
+    radiance *= np.float32(min(frame.white_balance))
     if not np.array_equal(frame.to_rec709, np.eye(3)):
         radiance = radiance @ frame.to_rec709.astype(np.float32).T
     return RadianceMap(np.maximum(radiance, np.float32(0)))
@@ -187,18 +187,22 @@ def _load(config: MergeConfig) -> tuple[nn.Module, ResolvedWeights]:
 def _three_frames(stack: ExposureStack, triple: Triple) -> tuple[Tensor, Tensor]:
     """Linear frames (1, 3, 3, H, W) in the reference's geometry and their exposures (1, 3).
 
+    White balance is applied with 1 as its smallest factor, so that what clips is white when the
+    encoding cuts at 1: these networks know white-balanced pictures, and no camera's raw colours.
     Beyond a frame's border stands what the reference shows, at that frame's exposure: a sample
     without news, rather than a black one that looks like motion.
     """
     height, width = stack.shape
     linear = np.empty((3, 3, height, width), np.float32)
     exposures = stack.exposures[list(triple.frames)]
+    balance = np.asarray(stack.frames[triple.frames[1]].white_balance, np.float32)
+    balance /= balance.min()
     reference, _ = stack.linear(triple.frames[1])
     for slot, k in enumerate(triple.frames):
         values, valid = (reference, None) if slot == 1 else stack.linear(k)
         if valid is not None and not valid.all():
             values = np.where(valid[..., None], values, reference * np.float32(exposures[slot]))
-        linear[slot] = values.transpose(2, 0, 1)
+        linear[slot] = (values * balance).transpose(2, 0, 1)
     return torch.from_numpy(linear)[None], torch.from_numpy(exposures.astype(np.float32))[None]
 
 

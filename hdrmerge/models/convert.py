@@ -11,12 +11,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from pickle import UnpicklingError
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hdrmerge.errors import WeightsError
+from hdrmerge.errors import HdrMergeError, WeightsError
 from hdrmerge.models.ahdrnet import AHDRNet, AHDRNetConfig
 from hdrmerge.models.checkpoint import check_tensors
 from hdrmerge.models.header import read_header
@@ -81,18 +81,23 @@ def read_published(path: Path) -> dict[str, Tensor]:
 
     A training checkpoint's ``state_dict`` or ``model`` is taken out. Raises WeightsError.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             read_header(path)
-            stored: dict[str, Tensor] = load_file(path)
-            return stored
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, ValueError, EOFError, UnpicklingError, SafetensorError) as error:
-        reason = " ".join(str(error).split())[:160]
-        raise WeightsError(f"The weights {path} cannot be read: {reason}") from error
+            loaded: Any = load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except HdrMergeError:
+        raise
+    # a damaged pickle fails in a dozen ways that torch does not gather into one
+    except Exception as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else None
+        raise WeightsError(
+            f"The weights {path} cannot be read: {reason or 'the file is damaged or no weights'}.",
+            "Expected are a state dict saved by torch, tensors only, or safetensors.",
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

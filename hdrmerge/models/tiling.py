@@ -113,7 +113,7 @@ def run_tiled(
                 lambda crops: call(maps, crops), tensors, side, radius, multiple
             ):
                 assert isinstance(result, Tensor)
-                part = _core(result, core, wide).sum(dim=(-2, -1), dtype=torch.float64).cpu()
+                part = _core(result, core, wide).float().sum(dim=(-2, -1)).cpu().double()
                 total = part if total is None else total + part
                 passes.done(core)
             assert total is not None

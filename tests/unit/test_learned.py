@@ -93,12 +93,19 @@ def test_radiance_is_in_units_of_the_references_saturation(tmp_path: Path) -> No
     np.testing.assert_allclose(radiance.pixels, 0.5 * 8, rtol=1e-5)
 
 
-def test_white_balance_and_matrix_come_after_the_network(tmp_path: Path) -> None:
-    path = weights_in(tmp_path, constant=0.5)
+def test_the_network_sees_white_balanced_frames_and_clipped_white(tmp_path: Path) -> None:
     matrix = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, -0.2, 1.2]])
-    stack = stack_of((-2, 0, 2), 1, white_balance=(2.0, 1.0, 1.5), to_rec709=matrix)
+    stack = stack_of((-2, 0, 2), 1, white_balance=(4.0, 2.0, 3.0), to_rec709=matrix)
+    linear, exposures = learned._three_frames(stack, learned.choose_three(stack))
+    codes, _ = stack.linear(1)
+    np.testing.assert_allclose(linear[0, 1, :, 5, 6], codes[5, 6] * [2.0, 1.0, 1.5], rtol=1e-6)
+    clipped = torch.from_numpy(stack.linear(2)[0] == 1).all(dim=2)
+    assert clipped.any()
+    assert torch.all(encode_pairs(linear, exposures)[0, 2, :3, clipped] == 1)
+
+    path = weights_in(tmp_path, constant=0.5)
     radiance = learned.reconstruct(stack, options("ahdrnet", path))
-    expected = matrix @ (2.0 * np.array([2.0, 1.0, 1.5]))
+    expected = matrix @ np.full(3, 0.5 * 4 * 2.0)  # the smallest factor scales everything
     np.testing.assert_allclose(radiance.pixels[3, 4], expected, rtol=1e-5)
 
 
