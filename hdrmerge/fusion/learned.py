@@ -92,7 +92,8 @@ def reconstruct(
 
     The frames are linearised by the stack's response, white-balanced, warped to the reference, and
     encoded as the network knows them; the reference's saturation is 1 in the result, the shortest
-    frame's is the most it can reach. Raises StackError for fewer than three frames, WeightsError, ResourceError.
+    frame's is the most it can reach. Raises StackError for fewer than three frames, WeightsError,
+    ResourceError.
     """
     triple = choose_three(stack)
     network, _ = _load(config)
