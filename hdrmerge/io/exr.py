@@ -6,6 +6,8 @@ our own under ``hdrmerge:``; the report travels as JSON.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -104,10 +106,14 @@ def read_exr(path: Path) -> tuple[FloatArray, dict[str, Any]]:
 
     parts = _headers(path)
     index, group = _colour_group(parts, path)
+    chatter = io.StringIO()  # OpenEXR prints that pixels are damaged, and then leaves out the part
     try:
-        file = OpenEXR.File(str(path))
+        with contextlib.redirect_stdout(chatter):
+            file = OpenEXR.File(str(path))
+        if len(file.parts) < len(parts):
+            raise _damaged(path, chatter.getvalue().partition(" - ")[2] or "its pixels are damaged")
         pixels = file.channels(index)[group].pixels
-    except MemoryError:
+    except (InputError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(path, error) from None
@@ -125,7 +131,7 @@ def read_exr_header(path: Path) -> dict[str, Any]:
 
 def exr_facts(header: dict[str, Any]) -> dict[str, Any]:
     """An EXR header in plain types: size, channels, compression, attributes, report."""
-    first, last = header["dataWindow"]
+    width, height = _size(header)
     hidden = (
         "channels",
         "compression",
@@ -137,14 +143,28 @@ def exr_facts(header: dict[str, Any]) -> dict[str, Any]:
     )
     facts = {
         "format": "OpenEXR",
-        "width": int(last[0] - first[0]) + 1,
-        "height": int(last[1] - first[1]) + 1,
+        "width": width,
+        "height": height,
         "channels": ", ".join(sorted(c.name for c in header["channels"])),
         "compression": _compression_name(header["compression"]),
         "attributes": {k: _plain(v) for k, v in sorted(header.items()) if k not in hidden},
     }
     report = parse_report(header.get(_REPORT))
     return facts if report is None else {**facts, "report": report}
+
+
+def _size(header: dict[str, Any]) -> tuple[int, int]:
+    """(width, height) of the data window."""
+    first, last = header["dataWindow"]
+    return int(last[0]) - int(first[0]) + 1, int(last[1]) - int(first[1]) + 1
+
+
+def exr_primaries(header: dict[str, Any]) -> tuple[float, ...] | None:
+    """The eight chromaticities, red, green, blue and white; None where the file has none."""
+    value = header.get("chromaticities")
+    if not isinstance(value, tuple) or len(value) != 8:
+        return None
+    return tuple(float(v) for v in value) if all(isinstance(v, float) for v in value) else None
 
 
 def parse_report(text: Any) -> dict[str, Any] | None:
@@ -172,7 +192,12 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if isinstance(value, float):
         return float(f"{value:.7g}")
-    return value if isinstance(value, int | str | bool) else str(value)
+    if isinstance(value, int | str | bool):
+        return value
+    try:
+        return str(value)
+    except UnicodeDecodeError:  # OpenEXR's own types hold whatever bytes the file holds
+        return type(value).__name__
 
 
 def _headers(path: Path) -> list[dict[str, Any]]:
@@ -181,14 +206,17 @@ def _headers(path: Path) -> list[dict[str, Any]]:
     open_input(path).close()
     try:
         file = OpenEXR.File(str(path), header_only=True)
-        return [file.header(k) for k in range(len(file.parts))]
+        headers = [file.header(k) for k in range(len(file.parts))]
+        for header in headers:  # what cannot be decoded or is missing shows here
+            _size(header), [c.name for c in header["channels"]]
+        return headers
     except Exception as error:
         raise _damaged(path, error) from None
 
 
-def _damaged(path: Path, error: Exception) -> InputError:
-    reason = " ".join(str(error).split())[:200]
-    return InputError(f"{path} is no EXR that can be read: {reason}", "Copy or write it again.")
+def _damaged(path: Path, reason: Exception | str) -> InputError:
+    said = " ".join(str(reason).split())[:200].rstrip(".")
+    return InputError(f"{path} is no EXR that can be read: {said}.", "Copy or write it again.")
 
 
 def _colour_group(parts: list[dict[str, Any]], path: Path) -> tuple[int, str]:
@@ -197,8 +225,7 @@ def _colour_group(parts: list[dict[str, Any]], path: Path) -> tuple[int, str]:
     for index, header in enumerate(parts):
         if "deep" in _enum_name(header.get("type", "")):
             continue
-        first, last = header["dataWindow"]
-        check_size(int(last[0]) - int(first[0]) + 1, int(last[1]) - int(first[1]) + 1, path)
+        check_size(*_size(header), path)
         channels = {c.name: c for c in header["channels"]}
         names += channels
         if {"RY", "BY"} & set(channels):

@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hdrmerge.errors import InputError, OutputError
-from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, RadianceMap
+from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, Matrix, RadianceMap
 from hdrmerge.io.atomic import write_bytes
 from hdrmerge.io.detect import detect, open_input
 from hdrmerge.io.encoded import check_size, read_encoded
-from hdrmerge.io.exr import exr_facts, parse_report, read_exr, read_exr_header
+from hdrmerge.io.exr import exr_facts, exr_primaries, parse_report, read_exr, read_exr_header
 from hdrmerge.io.icc import rgb_to_xyz, white_to_white, xyz_to_rec709
 from hdrmerge.report import MergeReport
 
@@ -68,7 +68,7 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
         kind = detect(file, path)
         if kind == "exr":
             pixels, header = read_exr(path)
-            facts, primaries = exr_facts(header), header.get("chromaticities")
+            facts, primaries = exr_facts(header), exr_primaries(header)
         elif kind == "hdr":
             pixels, facts, primaries = _read_rgbe(file, path)
         elif kind == "pfm":
@@ -80,7 +80,7 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
                 raise _not_hdr(path)
             pixels = frame.pixels
             if frame.colour_space != "sRGB":
-                pixels = pixels @ frame.to_rec709.T.astype(np.float32)
+                pixels = _times(pixels, frame.to_rec709)
             facts, primaries = _facts("float TIFF", pixels), None
         else:
             raise _not_hdr(path)
@@ -124,7 +124,12 @@ def _in_rec709(pixels: FloatArray, primaries: tuple[float, ...] | None) -> Float
         matrix = white_to_white(xyz_to_rec709(to_xyz.sum(axis=1)) @ to_xyz)
     except np.linalg.LinAlgError:
         return pixels
-    return np.asarray(pixels @ matrix.T.astype(np.float32))
+    return _times(pixels, matrix)
+
+
+def _times(pixels: FloatArray, matrix: Matrix) -> FloatArray:
+    with np.errstate(over="ignore", invalid="ignore"):  # wild values stay wild
+        return np.asarray(pixels @ matrix.T.astype(np.float32))
 
 
 def _rgbe_header(file: BinaryIO, path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
