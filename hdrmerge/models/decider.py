@@ -340,7 +340,7 @@ class Decider(nn.Module):
             clues += [
                 F.avg_pool2d(content, 4).mean(1, keepdim=True) / 4,
                 fits,
-                _up(sure, 2),
+                _up(sure.detach(), 2),
                 none.expand(-1, 1, *fits.shape[-2:]),
             ]
             scores.append(score)

@@ -83,13 +83,21 @@ def collate(patches: Sequence[Patch]) -> tuple[Bracket, Truth]:
     return bracket, truth
 
 
+def held_out(paths: list[Path], split: str) -> list[Path]:
+    """Every eighth of ``paths`` for the split ``val``, the others for ``train``; all where there
+    is but one."""
+    if len(paths) == 1:
+        return paths
+    return paths[::8] if split == "val" else [p for i, p in enumerate(paths) if i % 8]
+
+
 def load_scenes(folder: Path, split: str, responses: Path | None = None) -> Scenes:
-    """Scenes of one ``split`` as ``INDEX.tsv`` in ``folder`` lists them (all files without one).
+    """Scenes of one ``split``, as ``INDEX.tsv`` in ``folder`` lists them or as ``held_out`` says.
 
     ``responses``: an .npz with ``irradiance`` and ``brightness`` rows (or None: sRGB and powers).
     Raises InputError where nothing is found.
     """
-    from hdrmerge.io.exr import read_exr
+    from hdrmerge.io.radiance_hdr import read_radiance
 
     index = folder / "INDEX.tsv"
     if index.exists():
@@ -97,12 +105,13 @@ def load_scenes(folder: Path, split: str, responses: Path | None = None) -> Scen
             rows = list(csv.DictReader(handle, delimiter="\t"))
         names = [folder / r["file"] for r in rows if r["split"] == split]
     else:
-        names = sorted(folder.glob("*.exr"))
+        files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".exr", ".hdr"))
+        names = held_out(files, split)
     if not names:
         raise InputError(f"{folder} holds no scenes of the split {split!r}.")
     images = []
     for name in names:
-        pixels = np.nan_to_num(read_exr(name)[0][..., :3], posinf=6e4)
+        pixels = np.nan_to_num(read_radiance(name)[0], posinf=6e4)
         floor = max(float(np.percentile(pixels, 5)) * 1e-2, 1e-6)
         images.append(np.maximum(pixels, floor).astype(np.float32))
     curves = np.empty((0, 1024), np.float32)

@@ -23,7 +23,8 @@ from hdrmerge.io.atomic import atomic_path, write_bytes
 from hdrmerge.models.checkpoint import checkpoint_bytes
 from hdrmerge.models.decider import Bracket, Decider
 from hdrmerge.training.config import TrainConfig
-from hdrmerge.training.data import Scenes, Truth, batch_counts, collate, load_scenes
+from hdrmerge.training.data import Patch, Scenes, Truth, batch_counts, collate, load_scenes
+from hdrmerge.training.folders import Folders, cut_patch, find_folders
 from hdrmerge.training.losses import decision_loss
 from hdrmerge.training.render import render_patch
 from hdrmerge.training.validate import Sets, validate, validation_sets, write_pictures
@@ -35,24 +36,25 @@ Batch = tuple[Bracket, Truth]
 
 
 class Batches(Dataset[Batch]):
-    """Batch ``step`` of a run, rendered when it is asked for."""
+    """Batch ``step`` of a run, rendered (or cut from photographs) when it is asked for."""
 
-    def __init__(self, scenes: Scenes, config: TrainConfig) -> None:
-        self.scenes, self.config = scenes, config
+    def __init__(self, source: Scenes | Folders, config: TrainConfig) -> None:
+        self.source, self.config = source, config
         self.counts = batch_counts(config.data, config.seed, config.steps)
 
     def __len__(self) -> int:
         return self.config.steps
 
     def __getitem__(self, step: int) -> Batch:
-        config, count = self.config, self.counts[step]
-        first = step * config.batch
-        return collate(
-            [
-                render_patch(self.scenes, config.data, config.seed, i, count=count)
-                for i in range(first, first + config.batch)
-            ]
-        )
+        first = step * self.config.batch
+        indices = range(first, first + self.config.batch)
+        return collate([self.patch(i, self.counts[step]) for i in indices])
+
+    def patch(self, index: int, count: int) -> Patch:
+        config = self.config
+        if isinstance(self.source, Folders):
+            return cut_patch(self.source, config.data.patch, config.seed, index)
+        return render_patch(self.source, config.data, config.seed, index, count=count)
 
 
 def rate_at(step: int, config: TrainConfig) -> float:
@@ -158,12 +160,7 @@ def train(
     run = Run.fresh(config)
     if state.exists():
         run.load(state)
-    folder = Path(config.scenes)
-    responses = None if config.responses is None else Path(config.responses)
-    scenes = load_scenes(folder, "train", responses)
-    sets = validation_sets(
-        load_scenes(folder, "val", responses), config.data, config.validation_patches
-    )
+    source, sets = _data(config)
     (out / "config.json").write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
 
     def note(table: dict[str, float]) -> None:
@@ -176,7 +173,7 @@ def train(
         note(validate(None, sets))
     saved = time.monotonic()
     with _curves(out / CURVES, run.step) as (handle, writer):
-        for batch in _loader(scenes, config, run.step):
+        for batch in _loader(source, config, run.step):
             parts = run.advance(batch)
             writer.writerow([run.step, *(f"{parts[name]:.6g}" for name in COLUMNS[1:])])
             if tell is not None:
@@ -192,6 +189,19 @@ def train(
     return run
 
 
+def _data(config: TrainConfig) -> tuple[Scenes | Folders, Sets]:
+    """What is trained on, and the fixed patches for validation."""
+    folder, count = Path(config.scenes), config.validation_patches
+    if config.layout == "kalantari":
+        held = find_folders(folder, "val")
+        cut = [cut_patch(held, config.data.patch, 777, i) for i in range(count)]
+        return find_folders(folder, "train"), {folder.name: [collate([patch]) for patch in cut]}
+    responses = None if config.responses is None else Path(config.responses)
+    held_out = load_scenes(folder, "val", responses)
+    sets = validation_sets(held_out, config.data, count)
+    return load_scenes(folder, "train", responses), sets
+
+
 def _validated(run: Run, sets: Sets, out: Path) -> dict[str, float]:
     average = run.average.to("cpu")
     table = validate(average, sets)
@@ -200,10 +210,10 @@ def _validated(run: Run, sets: Sets, out: Path) -> dict[str, float]:
     return table
 
 
-def _loader(scenes: Scenes, config: TrainConfig, step: int) -> DataLoader[Batch]:
+def _loader(source: Scenes | Folders, config: TrainConfig, step: int) -> DataLoader[Batch]:
     """The batches from ``step`` to the end of the run, rendered ahead by worker processes."""
     return DataLoader(
-        Batches(scenes, config),
+        Batches(source, config),
         batch_size=None,
         sampler=range(step, config.steps),
         num_workers=config.workers,

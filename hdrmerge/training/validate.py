@@ -86,12 +86,12 @@ def _scores(
 
 @torch.no_grad()
 def write_pictures(model: Decider, sets: Sets, path: Path, rows: int = 6) -> None:
-    """One PNG: a row a patch of -3/0/+3 with the reference, the plain merge, the network's, the
-    truth, the trust of the shortest and of the longest frame."""
+    """One PNG: a row a patch of the first set with the reference, the plain merge, the network's,
+    the truth, the trust of the shortest and of the longest frame."""
     import cv2
 
     lines = []
-    for bracket, truth in sets["-3/0/+3"][:rows]:
+    for bracket, truth in next(iter(sets.values()))[:rows]:
         decision = model(bracket)
         plain, _ = merge(bracket, torch.ones_like(truth.same))
         own = bracket.of(bracket.linear, bracket.reference).clamp(0.0, 1.0).pow(1 / 2.2)
