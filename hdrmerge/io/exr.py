@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ def write_exr(
         try:
             OpenEXR.File(header, {"RGB": OpenEXR.Channel(pixels)}).write(str(temporary))
         except RuntimeError as error:
+            if "No space left" in str(error):
+                raise OSError(errno.ENOSPC, "No space left on device") from error
             raise OutputError(f"{path} cannot be written: {error}.") from error
     return clipped
 
