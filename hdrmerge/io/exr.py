@@ -7,8 +7,8 @@ our own under ``hdrmerge:``; the report travels as JSON.
 from __future__ import annotations
 
 import contextlib
-import io
 import errno
+import io
 import json
 from pathlib import Path
 from typing import Any
