@@ -14,6 +14,7 @@ from hdrmerge import __version__
 from hdrmerge.align import AlignmentNote, align
 from hdrmerge.calibrate import Calibration, calibrate
 from hdrmerge.config import MergeConfig
+from hdrmerge.errors import UsageError
 from hdrmerge.exposure import initial_stack
 from hdrmerge.frames import (
     CaptureSettings,
@@ -23,6 +24,8 @@ from hdrmerge.frames import (
     Frame,
     RadianceMap,
 )
+from hdrmerge.models.manifest import default_model, is_direct
+from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
 from hdrmerge.report import FrameReport, MergeReport
 
 if TYPE_CHECKING:
@@ -54,23 +57,24 @@ def merge_stack(
 
     tell = progress or (lambda stage, fraction: None)
     clock = _Clock(tell)
+    method = choose_method(config)
     with clock.stage("calibrate"):
         stack, calibration, alignment = prepare_stack(frames, config)
         noise = estimate_noise(stack)
-    method = deghosting_method(config)
+    report = describe_stack(stack, calibration, alignment, method)
     with clock.stage("deghost"):
-        decisions = _decide(stack, noise, method, config, tell)
+        decisions = _decide(stack, noise, method.kind, config, tell)
     with clock.stage("fuse"):
-        if method == "reconstruct":
-            from hdrmerge.fusion.learned import reconstruct
+        if method.kind == "reconstruct":
+            from hdrmerge.fusion.learned import choose_three, reconstruct
 
-            radiance, clipped, filled = reconstruct(stack, config, progress=tell), 0.0, 0.0
+            radiance = reconstruct(stack, config, progress=tell)
+            report.warnings += choose_three(stack).warnings
         else:
             fused = fuse(stack, decisions, noise, progress=tell)
-            radiance, clipped, filled = fused.radiance, fused.clipped_everywhere, fused.filled
+            radiance = fused.radiance
+            report.clipped_everywhere, report.filled = fused.clipped_everywhere, fused.filled
 
-    report = describe_stack(stack, calibration, alignment)
-    report.deghost, report.clipped_everywhere, report.filled = method, clipped, filled
     report.seconds = clock.seconds
     if decisions is not None:
         for row, trust in zip(report.frames, decisions.trust, strict=True):
@@ -85,9 +89,8 @@ def merge_stack(
 
 def plan_stack(frames: Sequence[Frame], config: MergeConfig) -> MergeReport:
     """What a merge of these frames would do, without doing it."""
-    report = describe_stack(*prepare_stack(frames, config))
-    report.deghost = deghosting_method(config)
-    return report
+    method = choose_method(config)
+    return describe_stack(*prepare_stack(frames, config), method)
 
 
 def prepare_stack(
@@ -103,17 +106,31 @@ def prepare_stack(
     return calibration.stack, calibration, notes
 
 
-def deghosting_method(config: MergeConfig) -> str:
-    """``off``, ``classic``, ``network`` (it decides, the merge carries the radiance) or
-    ``reconstruct`` (a published network that makes the radiance itself)."""
-    from hdrmerge.models.manifest import default_model, is_direct
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How ghosts are dealt with. ``kind``: ``off``, ``classic``, ``network`` (it decides, the merge
+    carries the radiance) or ``reconstruct`` (a published network that makes the radiance)."""
 
+    kind: str
+    weights: ResolvedWeights | None = None
+
+
+def choose_method(config: MergeConfig) -> Method:
+    """What ``config`` asks for, its weights found and checked before any work is done.
+
+    Raises WeightsError for missing or damaged weights, UsageError for options that contradict.
+    """
+    asked = config.model is not None or config.weights is not None
     if config.deghost in ("classic", "off"):
-        return config.deghost
-    if config.model is not None and is_direct(config.model):
-        return "reconstruct"
-    asked = config.deghost == "network" or config.model or config.weights
-    return "network" if asked or default_model() is not None else "classic"
+        if asked:
+            raise UsageError(
+                f"--deghost {config.deghost} uses no network.", "Leave out --model and --weights."
+            )
+        return Method(config.deghost)
+    if config.deghost == "auto" and not asked and default_model() is None:
+        return Method("classic")
+    weights = resolve_weights(config.weights, config.model)
+    return Method("reconstruct" if is_direct(weights.model) else "network", weights)
 
 
 def _decide(
@@ -131,7 +148,10 @@ def _decide(
 
 
 def describe_stack(
-    stack: ExposureStack, calibration: Calibration, alignment: Sequence[AlignmentNote]
+    stack: ExposureStack,
+    calibration: Calibration,
+    alignment: Sequence[AlignmentNote],
+    method: Method,
 ) -> MergeReport:
     """The report of a prepared stack, as ``info`` shows it before anything is merged."""
     height, width = stack.shape
@@ -161,6 +181,9 @@ def describe_stack(
         response=stack.response.name,
         response_note=calibration.response_note,
         exposure_source=calibration.source,
+        deghost=method.kind,
+        model=method.weights and method.weights.name,
+        weights_sha256=method.weights and method.weights.sha256,
         exposure_offset=0.0 if exposure is None else -float(np.log2(exposure)),
         warnings=list(calibration.warnings),
     )
