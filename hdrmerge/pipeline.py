@@ -6,30 +6,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hdrmerge import __version__
 from hdrmerge.align import AlignmentNote, align
 from hdrmerge.calibrate import Calibration, calibrate
 from hdrmerge.config import MergeConfig
-from hdrmerge.errors import UsageError
+from hdrmerge.deghost import choose_method, decide
+from hdrmerge.describe import describe_stack
 from hdrmerge.exposure import initial_stack
-from hdrmerge.frames import (
-    CaptureSettings,
-    Decisions,
-    ExposureStack,
-    FloatArray,
-    Frame,
-    RadianceMap,
-)
-from hdrmerge.models.manifest import default_model, is_direct
-from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
-from hdrmerge.report import FrameReport, MergeReport
-
-if TYPE_CHECKING:
-    from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.frames import CaptureSettings, ExposureStack, FloatArray, Frame, RadianceMap
+from hdrmerge.report import MergeReport
 
 Progress = Callable[[str, float], None]
 
@@ -63,7 +50,7 @@ def merge_stack(
         noise = estimate_noise(stack)
     report = describe_stack(stack, calibration, alignment, method)
     with clock.stage("deghost"):
-        decisions = _decide(stack, noise, method.kind, config, tell)
+        decisions = decide(stack, noise, method, config, tell)
     with clock.stage("fuse"):
         if method.kind == "reconstruct":
             from hdrmerge.fusion.learned import choose_three, reconstruct
@@ -104,95 +91,6 @@ def prepare_stack(
         stack = stack.with_homographies(homographies)
     calibration = calibrate(stack, config)
     return calibration.stack, calibration, notes
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How ghosts are dealt with. ``kind``: ``off``, ``classic``, ``network`` (it decides, the merge
-    carries the radiance) or ``reconstruct`` (a published network that makes the radiance)."""
-
-    kind: str
-    weights: ResolvedWeights | None = None
-
-
-def choose_method(config: MergeConfig) -> Method:
-    """What ``config`` asks for, its weights found and checked before any work is done.
-
-    Raises WeightsError for missing or damaged weights, UsageError for options that contradict.
-    """
-    asked = config.model is not None or config.weights is not None
-    if config.deghost in ("classic", "off"):
-        if asked:
-            raise UsageError(
-                f"--deghost {config.deghost} uses no network.", "Leave out --model and --weights."
-            )
-        return Method(config.deghost)
-    if config.deghost == "auto" and not asked and default_model() is None:
-        return Method("classic")
-    weights = resolve_weights(config.weights, config.model)
-    return Method("reconstruct" if is_direct(weights.model) else "network", weights)
-
-
-def _decide(
-    stack: ExposureStack, noise: NoiseModel, method: str, config: MergeConfig, tell: Progress
-) -> Decisions | None:
-    if method == "network":
-        from hdrmerge.fusion import learned
-
-        return learned.decide(stack, config, noise, progress=tell)
-    if method == "classic":
-        from hdrmerge.fusion import classic
-
-        return classic.decide(stack.proxy(config.proxy_pixels), noise)
-    return None
-
-
-def describe_stack(
-    stack: ExposureStack,
-    calibration: Calibration,
-    alignment: Sequence[AlignmentNote],
-    method: Method,
-) -> MergeReport:
-    """The report of a prepared stack, as ``info`` shows it before anything is merged."""
-    height, width = stack.shape
-    reference = stack.frames[stack.reference]
-    exposure = reference.settings.relative_exposure
-    rows = [
-        FrameReport(
-            file=frame.path.name,
-            exposure_time=frame.settings.exposure_time,
-            f_number=frame.settings.f_number,
-            iso=frame.settings.iso,
-            exif_stops=calibration.exif_stops[k],
-            measured_stops=calibration.measured_stops[k],
-            used_stops=float(np.log2(stack.exposures[k])),
-            alignment=alignment[k].kind,
-            alignment_note=alignment[k].note,
-            clipped=_clipped_fraction(frame),
-        )
-        for k, frame in enumerate(stack.frames)
-    ]
-    return MergeReport(
-        version=__version__,
-        width=width,
-        height=height,
-        frames=rows,
-        reference=reference.path.name,
-        response=stack.response.name,
-        response_note=calibration.response_note,
-        exposure_source=calibration.source,
-        deghost=method.kind,
-        model=method.weights and method.weights.name,
-        weights_sha256=method.weights and method.weights.sha256,
-        exposure_offset=0.0 if exposure is None else -float(np.log2(exposure)),
-        warnings=list(calibration.warnings),
-    )
-
-
-def _clipped_fraction(frame: Frame) -> float:
-    """Fraction of pixels with a saturated channel, from every 16th pixel."""
-    sample = frame.fraction(frame.pixels[::4, ::4])
-    return float(np.mean(sample.max(axis=2) >= 0.99))
 
 
 class _Clock:

@@ -1,0 +1,62 @@
+"""How ghosts are dealt with: what is asked for, and the decisions it leads to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hdrmerge.config import MergeConfig
+from hdrmerge.errors import UsageError
+from hdrmerge.frames import Decisions, ExposureStack
+from hdrmerge.models.manifest import default_model, is_direct
+from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
+
+if TYPE_CHECKING:
+    from hdrmerge.fusion.noise import NoiseModel
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How ghosts are dealt with. ``kind``: ``off``, ``classic``, ``network`` (it decides, the merge
+    carries the radiance) or ``reconstruct`` (a published network that makes the radiance)."""
+
+    kind: str
+    weights: ResolvedWeights | None = None
+
+
+def choose_method(config: MergeConfig) -> Method:
+    """What ``config`` asks for, its weights found and checked before any work is done.
+
+    Raises WeightsError for missing or damaged weights, UsageError for options that contradict.
+    """
+    asked = config.model is not None or config.weights is not None
+    if config.deghost in ("classic", "off"):
+        if asked:
+            raise UsageError(
+                f"--deghost {config.deghost} uses no network.", "Leave out --model and --weights."
+            )
+        return Method(config.deghost)
+    if config.deghost == "auto" and not asked and default_model() is None:
+        return Method("classic")
+    weights = resolve_weights(config.weights, config.model)
+    return Method("reconstruct" if is_direct(weights.model) else "network", weights)
+
+
+def decide(
+    stack: ExposureStack,
+    noise: NoiseModel,
+    method: Method,
+    config: MergeConfig,
+    progress: Callable[[str, float], None],
+) -> Decisions | None:
+    """What each frame is trusted with; None where nothing is decided (off, reconstruct)."""
+    if method.kind == "network":
+        from hdrmerge.fusion import learned
+
+        return learned.decide(stack, config, noise, progress=progress)
+    if method.kind == "classic":
+        from hdrmerge.fusion import classic
+
+        return classic.decide(stack.proxy(config.proxy_pixels), noise)
+    return None
