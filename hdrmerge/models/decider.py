@@ -37,6 +37,7 @@ ENOUGH = 0.5  # trust below which the merge turns to the fallback, as in fusion.
 SHORTEST = 1e-4  # what is left of the shortest frame's weight where it clips, likewise
 MULTIPLE = 16  # height and width are padded to multiples of this inside
 EVIDENCE = 10  # channels of evidence a frame
+SUPPORT = (1, 3, 7)  # radii in cells over which displacements are voted on
 BAND = 16  # rows of cells that are searched at a time
 
 
@@ -268,6 +269,8 @@ class Decider(nn.Module):
             nn.Conv2d(config.descriptor, config.descriptor, 1),
         )
         self.sharpness = nn.Parameter(torch.tensor(2.5))
+        self.tells = nn.Conv2d(2 * b, 1, 1)
+        self.support = nn.Parameter(torch.full((len(SUPPORT),), 0.5))
         self.mixer = nn.Sequential(
             _conv(3 * b + 1 + 3 + 2 * 6, config.fill),
             _conv(config.fill, config.fill),
@@ -329,7 +332,9 @@ class Decider(nn.Module):
         sources = _sources(bracket)
         for source in sources.unbind(1):
             there = bracket.of(radiance, source).clamp_min(0.0)
-            score = self._search(query, self._descriptors(there))
+            pair = torch.cat([clues[2], bracket.of(by_bracket, source)], 1)
+            tells = torch.sigmoid(self.tells(F.avg_pool2d(pair, 2)).float())
+            score = self._vote(self._search(query, self._descriptors(there)), tells)
             flow, sure = _displacement(score, self.config.search)
             with torch.no_grad():
                 moved = _warp(there, flow)
@@ -354,6 +359,16 @@ class Decider(nn.Module):
         log_fill = sum(share[:, i + 1 : i + 2] * c.clamp_min(0.0) for i, c in enumerate(contents))
         log_fill = log_fill + 3.0 * torch.tanh(mixed[:, 4:] / 3.0)
         return torch.maximum(torch.exp2(log_fill), own), torch.stack(scores, 1), sources
+
+    def _vote(self, score: Tensor, tells: Tensor) -> Tensor:
+        """Scores with those around them: the inside of a clipped thing looks like anything, its
+        rim does not; ``tells`` (B, 1, H/8, W/8) in [0, 1] says which cells have something to say.
+        """
+        voted = score
+        for gain, radius in zip(self.support, SUPPORT, strict=True):
+            votes = _box(score * tells, radius) / (_box(tells, radius) + 0.05)
+            voted = voted + gain * votes
+        return voted
 
     def _descriptors(self, radiance: Tensor) -> Tensor:
         """Matching features (B, D, H/8, W/8) of what the reference could have seen of it."""
@@ -430,6 +445,16 @@ def _pull_push(radiance: Tensor, covered: Tensor) -> Tensor:
 
 def _halved(x: Tensor) -> Tensor:
     return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
+
+
+def _box(x: Tensor, radius: int) -> Tensor:
+    """Sums over (2 radius + 1)^2 cells: two products with banded matrices, quick in both modes."""
+
+    def band(size: int) -> Tensor:
+        at = torch.arange(size, device=x.device)
+        return ((at[:, None] - at).abs() <= radius).to(x.dtype)
+
+    return band(x.shape[-2]) @ x @ band(x.shape[-1])
 
 
 def _displacement(score: Tensor, reach: int) -> tuple[Tensor, Tensor]:

@@ -41,7 +41,7 @@ def render_patch(
     background = random_crop(rng, scenes, size, config.scale)
     layers = Layers(rng, scenes, config, count, reference, background)
     views = [layers.view(k)[0] for k in range(count)]
-    scale = np.float32(_saturation(rng, views[reference]))
+    scale = np.float32(_saturation(rng, views[reference], float(exposures[0])))
     truth = views[reference] / scale
 
     full_well = _log_uniform(rng, *config.full_well)
@@ -107,12 +107,21 @@ def _draw_exposures(rng: Generator, config: DataConfig, count: int) -> tuple[Flo
     return np.exp2(stops - stops[reference]).astype(np.float32), reference
 
 
-def _saturation(rng: Generator, view: FloatArray) -> float:
-    """The radiance at which the reference clips: often inside the patch, sometimes far above."""
+def _saturation(rng: Generator, view: FloatArray, shortest: float) -> float:
+    """The radiance at which the reference clips.
+
+    Mostly what a photographer does who exposes the shortest frame for the highlights; at times
+    anywhere inside the patch, at times far above it.
+    """
     peak = view.max(axis=2)
-    if rng.random() < 0.65:
-        return float(max(np.quantile(peak, 1 - rng.beta(1.0, 2.5)), 1e-7))
-    return float(max(np.median(peak), 1e-7) * np.exp2(rng.uniform(0.5, 6.0)))
+    way = rng.random()
+    if way < 0.5:
+        level = float(np.quantile(peak, rng.uniform(0.97, 1.0))) * min(shortest, 1.0)
+    elif way < 0.8:
+        level = float(np.quantile(peak, 1 - rng.beta(1.0, 2.5)))
+    else:
+        level = float(np.median(peak) * np.exp2(rng.uniform(0.5, 6.0)))
+    return max(level, 1e-7)
 
 
 def _draw_response(
