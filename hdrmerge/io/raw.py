@@ -66,7 +66,7 @@ def _develop(raw: Any, path: Path, settings: CaptureSettings) -> Frame:
             f"{path} comes from a sensor with {raw.num_colors} colours, which is not supported.",
             "Convert it to a 16-bit TIFF with the maker's software.",
         )
-    balance = _white_balance(raw)
+    balance = _white_balance(raw) if raw.num_colors == 3 else np.ones(3)
     sites = _sites(raw)
     if sites:
         gains = balance / balance.max()
@@ -107,12 +107,11 @@ def _sites(raw: Any) -> list[tuple[int, Any, float, float]]:
     if raw.raw_type != rawpy.RawType.Flat or raw.raw_image_visible is None:
         return []
     blacks = [float(b) for b in raw.black_level_per_channel]
-    whites = [float(raw.white_level)] * 4
-    own = getattr(raw, "camera_white_level_per_channel", None)
-    if own is not None and len(own) == 4:
-        whites = [
-            float(w) if blacks[0] < w <= w0 else w0 for w, w0 in zip(own, whites, strict=True)
-        ]
+    own = getattr(raw, "camera_white_level_per_channel", None) or ()
+    believable = [float(w) for w in own if max(blacks) < w < raw.white_level]
+    # One span for all channels: the camera's balance is told for codes on one scale.
+    span = max(min([float(raw.white_level), *believable]) - float(np.mean(blacks[:3])), 1.0)
+    whites = [black + span for black in blacks]
     pattern = raw.raw_pattern
     if pattern is None or raw.num_colors == 1:
         return [(0, (slice(None), slice(None)), blacks[0], whites[0])]

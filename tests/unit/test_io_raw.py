@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from io_files import SETTINGS, SHARED, dng_file, picture
 
 from hdrmerge.errors import InputError
 from hdrmerge.frames import CaptureSettings, Frame
 from hdrmerge.io import read_frame
 from hdrmerge.io.icc import PRIMARIES, rgb_to_xyz
-from hdrmerge.simulate.dng import mosaic, write_dng
+from hdrmerge.simulate.dng import REC709_FROM_XYZ, mosaic, write_dng
 
 BLACK, WHITE = 512, 60000
 
@@ -58,7 +61,7 @@ def test_each_site_has_its_own_black(tmp_path: Path) -> None:
     linear = np.full((32, 48, 3), 0.25)
     cfa = mosaic(linear * 50000).astype(np.float64)
     for k in range(4):
-        cfa[k // 2 :: 2, k % 2 :: 2] += blacks[k] - 0.25 * blacks[k] * 0
+        cfa[k // 2 :: 2, k % 2 :: 2] += blacks[k]
     path = tmp_path / "a.dng"
     write_dng(
         path,
@@ -205,6 +208,64 @@ def test_five_frames_give_the_scene(tmp_path: Path) -> None:
         total, weight = total + part * linear / 2.0**stops, weight + part
     error = total / weight - truth
     assert -10 * np.log10(np.mean(error**2)) > 48.4
+
+
+X_TRANS = np.array(
+    [
+        [1, 1, 0, 1, 1, 2],
+        [1, 1, 2, 1, 1, 0],
+        [2, 0, 1, 0, 2, 1],
+        [1, 1, 2, 1, 1, 0],
+        [1, 1, 0, 1, 1, 2],
+        [0, 2, 1, 2, 0, 1],
+    ]
+)
+
+
+def fractions(values: Any) -> tuple[int, ...]:
+    pairs = [Fraction(float(v)).limit_denominator(10_000) for v in values]
+    return tuple(n for f in pairs for n in (f.numerator, f.denominator))
+
+
+@pytest.mark.parametrize("kind", ["bayer", "tiled", "x-trans", "linear", "mono", "float"])
+def test_kinds_of_dng_by_another_writer(tmp_path: Path, kind: str) -> None:
+    height, width = 516, 528  # LibRaw takes no X-Trans below 512
+    y, x = np.mgrid[0:height, 0:width]
+    linear = np.stack([0.1 + 0.3 * x / width, 0.2 + 0.3 * y / height, 0.4 - 0.2 * x / width], -1)
+    tags: list[tuple[Any, ...]] = [
+        (50706, 1, 4, b"\1\4\0\0", True),
+        (50708, 2, 0, "Camera", True),
+        (271, 2, 0, "Maker", True),
+        (272, 2, 0, "Camera", True),
+        (50721, 10, 9, fractions(REC709_FROM_XYZ), True),
+        (50728, 5, 3, fractions((0.5, 1, 0.7)), True),
+        (50778, 3, 1, 21, True),
+        (33434, 5, 1, (1, 30), True),
+    ]
+    stored: Any = linear.astype(np.float32) if kind == "float" else codes(linear)
+    if kind != "float":
+        tags += [(50717, 4, 1, WHITE, True), (50714, 3, 1, BLACK, True)]
+    if kind in ("bayer", "tiled", "float"):
+        stored = mosaic(stored)
+        tags += [(33421, 3, 2, (2, 2), True), (33422, 1, 4, bytes([0, 1, 1, 2]), True)]
+    elif kind == "x-trans":
+        pattern = np.tile(X_TRANS, (height // 6, width // 6))
+        stored = np.take_along_axis(stored, pattern[..., None], axis=2)[..., 0]
+        tags += [(33421, 3, 2, (6, 6), True), (33422, 1, 36, bytes(X_TRANS.ravel().tolist()), True)]
+    elif kind == "mono":
+        stored, linear = stored[..., 1], np.repeat(linear[..., 1:2], 3, axis=2)
+    path = tmp_path / "a.dng"
+    photometric = {"linear": 34892, "mono": "minisblack"}.get(kind, 32803)
+    how: dict[str, Any] = {"tile": (64, 64)} if kind == "tiled" else {}
+    tifffile.imwrite(path, stored, photometric=photometric, extratags=tags, metadata=None, **how)
+    if kind == "mono":  # tifffile insists on three samples for linear RAW
+        plain, raw = (struct.pack("<HHII", 262, 3, 1, v) for v in (1, 34892))
+        path.write_bytes(path.read_bytes().replace(plain, raw))
+    frame = read_frame(path)
+    assert frame.settings.exposure_time == pytest.approx(1 / 30)
+    if kind != "mono":
+        np.testing.assert_allclose(frame.white_balance, [2, 1, 1 / 0.7], rtol=1e-3)
+    np.testing.assert_allclose(inner(linear_of(frame)), inner(linear), atol=2e-3)
 
 
 def test_real_raw() -> None:
