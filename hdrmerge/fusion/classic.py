@@ -22,8 +22,9 @@ from hdrmerge.fusion.radiometric import unclipped
 
 _SATURATED = np.float32(0.92)  # linear values above are not compared
 _TOLERANCE = np.float32(0.05)  # relative error of exposure and response that is no motion
-_SLACK = (1.0, 0.6, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
+_SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
 _STRONG, _WEAK = 5.0, 2.5  # standard deviations
+_OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
 _FEWEST = 20  # strong pixels that make a moving thing
 
 
@@ -45,6 +46,9 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
         used = [reference]
         for k in order:
             known, limit, exposed = _known(stack, linear, below, trust, used)
+            seen = frames[k][1]
+            if not seen.all():  # what a frame does not see is no difference
+                linear[k][~seen] = known[~seen] * np.float32(stack.exposures[k])
             evidence = _evidence(stack, noise, linear[k], k, known, limit, exposed)
             trust[k] *= 1.0 - _moving(evidence)
             used.append(k)
@@ -53,7 +57,9 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
         orders = range(reference - 1, -1, -1), range(reference + 1, len(stack))
         for future in [pool.submit(chain, order) for order in orders]:
             future.result()
-    return Decisions(trust=trust)
+    fill = _fill(stack, linear, below, trust)
+    weight = None if fill is None else np.ones((height, width), np.float32)
+    return Decisions(trust=trust, fill=fill, fill_weight=weight)
 
 
 def _known(
@@ -99,41 +105,65 @@ def _evidence(
     """Standard deviations (h, w) by which frame k differs from the ``known`` radiance."""
     import cv2
 
-    height, width = limit.shape
     t = np.float32(stack.exposures[k])
     limit = np.minimum(limit, _SATURATED / t)[..., None]
     a, b = np.minimum(known, limit), np.minimum(linear / t, limit)
-    worst = np.zeros((height, width), np.float32)
+    levels: list[tuple[FloatArray, FloatArray]] = []  # deviations, and the power to see any
     pooled = 9.0  # pixels in a window
     for slack in _SLACK:
         variance = _variance(noise, stack.reference, k, t, a, b, exposed, pooled)
         mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
-        brightest = cv2.max(mean_a, mean_b).max(axis=2)
+        red, green, blue = cv2.split(cv2.max(mean_a, mean_b))
+        brightest = cv2.max(cv2.max(red, green), blue)
         variance += np.square(_TOLERANCE * brightest)[..., None]
-        difference = cv2.min(_beyond(mean_a, mean_b, slack), _beyond(mean_b, mean_a, slack))
-        np.square(difference, out=difference)
-        difference /= variance
-        z = np.sqrt(difference.sum(axis=2))
-        np.maximum(worst, cv2.resize(z, (width, height)), out=worst)
+        outside_a, range_a = _beyond(mean_a, mean_b, slack)
+        outside_b, range_b = _beyond(mean_b, mean_a, slack)
+        difference = cv2.min(outside_a, outside_b)
+        square = cv2.divide(cv2.multiply(difference, difference), variance)
+        variance += np.square(cv2.max(range_a, range_b) * np.float32(slack / 2))
+        levels.append((cv2.sqrt(_sum(square)), _sum(cv2.divide(1.0, variance))))
         h, w = a.shape[:2]
         half = (max(1, (w + 1) // 2), max(1, (h + 1) // 2))
         a, b, exposed = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed))
         pooled *= 4.0
-    return worst
+    evidence, power = levels.pop()
+    while levels:
+        finer, finer_power = levels.pop()
+        size = finer.shape[::-1]
+        evidence = cv2.resize(evidence, size)
+        # Large windows reach beyond a thing's outline; small ones overrule them wherever they
+        # would have seen such a difference.
+        expected = evidence * cv2.sqrt(finer_power / cv2.resize(power, size))
+        evidence = cv2.max(finer, evidence * _fade(expected, *_OVERRULED))
+        power = finer_power
+    return np.asarray(evidence, dtype=np.float32)
 
 
-def _beyond(a: FloatArray, b: FloatArray, slack: float) -> FloatArray:
-    """How far ``b`` lies outside the range of ``a`` in the 3 x 3 pixels around, scaled about a."""
+def _sum(image: FloatArray) -> FloatArray:
+    """(h, w, 3) -> (h, w): the sum of the channels."""
+    import cv2
+
+    return np.asarray(cv2.transform(image, np.ones((1, 3), np.float32)))
+
+
+def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
+    """1 up to ``low``, 0 from ``high``, linear between."""
+    faded = (np.float32(high) - value) * np.float32(1.0 / (high - low))
+    return np.asarray(np.clip(faded, 0.0, 1.0), dtype=np.float32)
+
+
+def _beyond(a: FloatArray, b: FloatArray, slack: float) -> tuple[FloatArray, FloatArray]:
+    """How far ``b`` lies outside the range of ``a`` in the 3 x 3 pixels around, the range scaled by
+    ``slack`` about a; and that range."""
     import cv2
 
     kernel = np.ones((3, 3), np.uint8)
-    below = cv2.erode(a, kernel)
-    above = cv2.dilate(a, kernel)
-    if slack < 1.0:
-        below = cv2.addWeighted(below, slack, a, 1.0 - slack, 0.0)
-        above = cv2.addWeighted(above, slack, a, 1.0 - slack, 0.0)
-    outside = cv2.max(cv2.subtract(b, above), cv2.subtract(below, b))
-    return np.asarray(cv2.max(outside, 0.0), dtype=np.float32)
+    lowest, highest = cv2.erode(a, kernel), cv2.dilate(a, kernel)
+    extent = cv2.subtract(highest, lowest)
+    lowest = cv2.addWeighted(lowest, slack, a, 1.0 - slack, 0.0)
+    highest = cv2.addWeighted(highest, slack, a, 1.0 - slack, 0.0)
+    outside = cv2.max(cv2.subtract(b, highest), cv2.subtract(lowest, b))
+    return np.maximum(outside, 0.0), np.asarray(extent, dtype=np.float32)
 
 
 def _variance(
@@ -177,3 +207,53 @@ def _moving(evidence: FloatArray) -> FloatArray:
     mask = moving.astype(np.float32)[labels]
     mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.0), dtype=np.float32)
+
+
+def _fill(
+    stack: ExposureStack,
+    linear: Sequence[FloatArray],
+    below: Sequence[FloatArray],
+    trust: FloatArray,
+) -> FloatArray | None:
+    """Radiance (h, w, 3) for where the reference clips and no frame is trusted; None without any.
+
+    Spread from the nearest pixels that tell how bright such places are: those around that a shorter
+    frame shows and is trusted with, and bright things that a shorter frame shows elsewhere (the one
+    that moved). Push-pull interpolation (Gortler et al. 1996) of log radiance.
+    """
+    import cv2
+
+    height, width = below[0].shape
+    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))  # it is smooth anyway
+
+    def halved(image: FloatArray) -> FloatArray:
+        return np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
+
+    clips = 1.0 - halved(below[stack.reference])
+    known = np.zeros((half[1], half[0], 3), np.float32)
+    weight = np.zeros((half[1], half[0]), np.float32)
+    for k in range(stack.reference):
+        t = np.float32(stack.exposures[k])
+        value, trusted = halved(linear[k]), halved(trust[k])
+        red, green, blue = cv2.split(value)
+        bright = (cv2.max(cv2.max(red, green), blue) >= t).astype(np.float32)
+        tells = trusted * clips + (1.0 - trusted) * (1.0 - clips) * bright
+        tells *= np.maximum(halved(below[k]), np.float32(1e-3))
+        tells *= t / np.float32(stack.exposures[0])
+        tells = cv2.erode(tells, np.ones((3, 3), np.uint8))  # rims are mixtures
+        known += tells[..., None] * cv2.log(np.maximum(value / t, np.float32(0.05)))
+        weight += tells
+    pyramid = [(known, weight)]
+    while max(half) > 1:
+        half = (max(1, (half[0] + 1) // 2), max(1, (half[1] + 1) // 2))
+        known, weight = (halved(x) for x in pyramid[-1])
+        pyramid.append((known, weight))
+    if not weight.any():
+        return None
+    filled = np.zeros((1, 1, 3), np.float32)
+    for known, weight in reversed(pyramid):
+        own = np.minimum(weight * np.float32(8.0), 1.0)
+        own /= np.maximum(weight, np.float32(1e-9))
+        spread = cv2.resize(filled, weight.shape[::-1]).reshape(known.shape)
+        filled = spread + own[..., None] * (known - weight[..., None] * spread)
+    return np.asarray(cv2.resize(cv2.exp(filled), (width, height)), dtype=np.float32)

@@ -122,6 +122,7 @@ def _fuse_band(
             amount = np.ones_like(share)
             if decisions.fill_weight is not None:
                 amount = _resample(decisions.fill_weight, rows, (height, width))[poor]
+            amount *= share  # the rim of what clips is known well enough
             fallback += amount[:, None] * np.maximum(fill - fallback, 0.0)
             filled = int(np.count_nonzero(share * amount > 0.5))
         merged[poor] += share[:, None] * (fallback - merged[poor])
