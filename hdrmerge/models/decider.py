@@ -37,6 +37,7 @@ ENOUGH = 0.5  # trust below which the merge turns to the fallback, as in fusion.
 SHORTEST = 1e-4  # what is left of the shortest frame's weight where it clips, likewise
 MULTIPLE = 16  # height and width are padded to multiples of this inside
 EVIDENCE = 10  # channels of evidence a frame
+POOLED = (4, 8, 16)  # pixels over which differences are pooled for the trunk
 SUPPORT = (1, 3, 7)  # radii in cells over which displacements are voted on
 BAND = 16  # rows of cells that are searched at a time
 
@@ -153,13 +154,17 @@ def compose(bracket: Bracket, decision: Decision) -> Tensor:
     """The radiance (B, 3, H, W) that the explicit merge makes of a decision."""
     merged, covered = merge(bracket, decision.trust)
     own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
-    amount = decision.fill_weight[:, None]
+    share = 1.0 - covered
+    amount = decision.fill_weight[:, None] * share
     fallback = own + amount * (decision.fill - own).clamp_min(0.0)
-    return (merged * covered + fallback * (1.0 - covered)).clamp_min(0.0)
+    return (merged * covered + fallback * share).clamp_min(0.0)
 
 
-def evidence(bracket: Bracket) -> Tensor:
-    """(B, N, EVIDENCE, H, W): what each frame shows and how it differs from the reference."""
+def evidence(bracket: Bracket) -> tuple[Tensor, list[Tensor]]:
+    """What each frame shows and how it differs from the reference, (B, N, EVIDENCE, H, W); and the
+    difference pooled over 4, 8 and 16 pixels in units of what noise then leaves (B N, 3, h, w):
+    a dim thing that no pixel betrays is plain in their mean.
+    """
     x, t = bracket.linear, _per_frame(bracket.exposures)
     variance = bracket.variance(x) / t.square()
     radiance = x / t
@@ -169,26 +174,31 @@ def evidence(bracket: Bracket) -> Tensor:
     difference = radiance - own
     difference = difference.masked_fill(own_clipped & (difference > 0), 0.0)
     difference = difference.masked_fill(clipped & (difference < 0), 0.0)
-    deviation = (variance + own_variance + (0.02 * own).square()).sqrt()
+    noise = variance + own_variance
+    deviation = (noise + (0.02 * own).square()).sqrt()
+    pooled = []
+    for size in POOLED:
+        mean, power, level = (
+            F.avg_pool2d((part * bracket.valid).flatten(0, 1), size)
+            for part in (difference, noise, own.expand_as(x))
+        )
+        spread = (2.0 * power / size**2 + (0.02 * level).square() + 1e-12).sqrt()
+        pooled.append(torch.asinh(mean / (2.0 * spread)) * 0.5)
     normal = torch.asinh(difference / (2.0 * deviation)) * 0.5
     ratio = torch.log2((own + difference).clamp_min(0.0) + deviation) - torch.log2(
         own.clamp_min(0.0) + deviation
     )
-    return (
-        torch.cat(
-            [
-                x.clamp(0.0, 1.0).clamp_min(1e-6).pow(1 / 2.2),
-                normal,
-                ratio.mean(2, keepdim=True).clamp(-4.0, 4.0) * 0.5,
-                1.0 - bracket.usable,
-                1.0
-                - bracket.of(bracket.usable, bracket.reference)[:, None].expand_as(bracket.usable),
-                mu_law(radiance.clamp_min(0.0).mean(2, keepdim=True)),
-            ],
-            dim=2,
-        )
-        * bracket.valid
-    )
+    unusable = 1.0 - bracket.usable
+    own_unusable = bracket.of(unusable, bracket.reference)[:, None]
+    channels = [
+        x.clamp(0.0, 1.0).clamp_min(1e-6).pow(1 / 2.2),
+        normal,
+        ratio.mean(2, keepdim=True).clamp(-4.0, 4.0) * 0.5,
+        unusable,
+        own_unusable.expand_as(unusable),
+        mu_law(radiance.clamp_min(0.0).mean(2, keepdim=True)),
+    ]
+    return torch.cat(channels, dim=2) * bracket.valid, pooled
 
 
 def _per_frame(values: Tensor) -> Tensor:
@@ -216,6 +226,9 @@ class _Trunk(nn.Module):
         self.fine = _conv(a, a)
         self.to_quarter = nn.Sequential(_conv(a, b, 2), _conv(b, b))
         self.to_eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c))
+        self.differs = nn.ModuleList([nn.Conv2d(3, width, 1) for width in (b, c, d)])
+        for layer in self.differs:
+            nn.init.zeros_(layer.weight)
         self.meet = nn.Conv2d(3 * c, c, 1)
         self.bottom = nn.Sequential(_conv(c, d, 2), _conv(d, d))
         self.meet_bottom = nn.Conv2d(3 * d, d, 1)
@@ -227,12 +240,15 @@ class _Trunk(nn.Module):
         self.from_quarter = nn.Conv2d(b, a, 1)
         self.at_half = _conv(a, a)
 
-    def forward(self, x: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, pooled: list[Tensor], frames: int) -> tuple[Tensor, Tensor]:
+        by_quarter, by_eighth, by_bottom = (
+            layer(z) for layer, z in zip(self.differs, pooled, strict=True)
+        )
         half = self.fine(self.stem(x))
-        quarter = self.to_quarter(half)
-        eighth = self.to_eighth(quarter)
+        quarter = self.to_quarter[1](self.to_quarter[0](half) + by_quarter)
+        eighth = self.to_eighth[1](self.to_eighth[0](quarter) + by_eighth)
         eighth = eighth + self.meet(_with_pooled(eighth, frames))
-        bottom = self.bottom(eighth)
+        bottom = self.bottom[1](self.bottom[0](eighth) + by_bottom)
         bottom = bottom + self.meet_bottom(_with_pooled(bottom, frames))
         bottom = bottom + self.wide(bottom)
         eighth = self.at_eighth(eighth + _up(self.from_bottom(bottom)))
@@ -289,14 +305,14 @@ class Decider(nn.Module):
         height, width = bracket.linear.shape[-2:]
         bracket = _padded(bracket)
         batch, frames = bracket.exposures.shape
-        seen = evidence(bracket)
+        seen, pooled = evidence(bracket)
         constant = torch.stack([torch.log2(bracket.exposures) / 4, torch.zeros_like(bracket.gain)])
         constant[1].scatter_(1, bracket.reference[:, None], 1.0)
         folded = F.pixel_unshuffle(seen.flatten(0, 1), 2)
         extra = constant.permute(1, 2, 0).flatten(0, 1)[:, :, None, None]
         folded = torch.cat([folded, extra.expand(-1, -1, *folded.shape[-2:])], 1)
         folded = folded.contiguous(memory_format=torch.channels_last)
-        half, quarter = self.trunk(folded, frames)
+        half, quarter = self.trunk(folded, pooled, frames)
 
         logits = F.pixel_shuffle(self.judge(half), 2).float()
         logits = logits.reshape(batch, frames, *logits.shape[-2:])

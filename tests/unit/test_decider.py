@@ -141,8 +141,9 @@ def test_equal_frames_differ_by_nothing() -> None:
         exposures=torch.ones(1, 2),
         reference=torch.tensor([1]),
     )
-    seen = decider.evidence(same)
+    seen, pooled = decider.evidence(same)
     assert float(seen[:, :, 3:7].abs().max()) == 0
+    assert all(float(z.abs().max()) == 0 for z in pooled)
 
 
 def test_a_clipped_value_says_only_at_least() -> None:
@@ -151,7 +152,7 @@ def test_a_clipped_value_says_only_at_least() -> None:
     linear = torch.ones_like(given.linear)
     for short, differs in ((0.9, False), (0.05, True)):
         linear[:, 0] = short  # radiance 7.2 and 0.4 where the reference says >= 1
-        seen = decider.evidence(given._replace(linear=linear))
+        seen, _ = decider.evidence(given._replace(linear=linear))
         assert bool((seen[:, 0, 3:6] < -0.1).all()) == differs
         assert bool((seen[:, 0, 3:6] == 0).all()) == (not differs)
 
