@@ -8,6 +8,7 @@ decoders fill what is missing with grey, whole files are checked for their end b
 from __future__ import annotations
 
 import logging
+import math
 import os
 import zlib
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from hdrmerge.io.exif import Exif, read_exif
 from hdrmerge.io.icc import ColourSpace, adobe_rgb, parse_profile
 
 MAX_PIXELS = 512 * 1024 * 1024  # of a decoded picture; more is taken for a damaged header
+_DEFLATE_RATIO = 1100  # no deflated stream holds more bytes for each of its own
 _TIFF_DTYPES = ("bool", "uint8", "uint16", "float16", "float32", "float64")
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what matters, we raise
@@ -119,17 +121,19 @@ def _check_jpeg(data: bytes, path: Path) -> None:
 
 
 def _check_png(data: bytes, path: Path) -> None:
-    ended = False
+    ended, packed, pixels = False, 0, 0
     for kind, start, end in png_chunks(data):
         if kind == b"IHDR":
             width, height = (int.from_bytes(data[start + k : start + k + 4], "big") for k in (0, 4))
             check_size(width, height, path)
+            pixels = width * height
+        packed += end - start if kind == b"IDAT" else 0
         if kind in (b"IHDR", b"PLTE", b"IDAT") and zlib.crc32(
             memoryview(data)[start - 4 : end]
         ) != int.from_bytes(data[end : end + 4], "big"):
             raise InputError(f"{path} is damaged: a check sum is wrong.", "Copy it again.")
         ended = ended or kind == b"IEND"
-    if not ended:
+    if not ended or packed * _DEFLATE_RATIO < pixels / 8:  # at least one bit a pixel
         raise _truncated(path)
 
 
@@ -215,8 +219,9 @@ def _tiff_samples(file: BinaryIO, path: Path) -> tuple[Codes, _Layout]:
                 f"{path} holds {page.bitspersample}-bit samples ({page.dtype}).",
                 "8 and 16 bit and floating point TIFF are read.",
             )
-        ends = [o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)]
-        if not ends or max(ends) > size:
+        pieces = list(zip(page.dataoffsets, page.databytecounts, strict=False))
+        missing = len(pieces) < math.prod(page.chunked) or min(pieces, default=(0, 0))[0] <= 0
+        if missing or any(count <= 0 or start + count > size for start, count in pieces):
             raise _truncated(path)
         layout = _Layout(photometric, int(page.planarconfig) == 2, page.colormap)
         try:
