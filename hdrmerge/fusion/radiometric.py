@@ -123,7 +123,7 @@ def _fuse_band(
             if decisions.fill_weight is not None:
                 amount = _resample(decisions.fill_weight, rows, (height, width))[poor]
             amount *= share  # the rim of what clips is known well enough
-            fallback += amount[:, None] * np.maximum(fill - fallback, 0.0)
+            fallback += amount[:, None] * _brighter(fill, fallback)
             filled = int(np.count_nonzero(share * amount > 0.5))
         merged[poor] += share[:, None] * (fallback - merged[poor])
 
@@ -185,6 +185,18 @@ def _mean(
         merged += scratch
     merged /= sums
     return merged
+
+
+def _brighter(fill: FloatArray, clipped: FloatArray) -> FloatArray:
+    """What ``fill`` (n, 3) adds to the reference's own values (n, 3) where these clip.
+
+    A channel that does not clip is known: the fill is dimmed until it exceeds none of those, so
+    that a flame stays orange.
+    """
+    unclipped_share = _fade(clipped.copy(), *_OWN)
+    known = (clipped + np.float32(1e-6)) / np.maximum(fill * unclipped_share, np.float32(1e-6))
+    dimmed = fill * np.minimum(known.min(axis=1, keepdims=True), 1.0)
+    return np.asarray(np.maximum(dimmed - clipped, 0.0), dtype=np.float32)
 
 
 def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: FloatArray) -> None:
