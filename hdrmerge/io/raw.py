@@ -192,7 +192,7 @@ def _white_balance(raw: Any) -> NDArray[np.float64]:
     for multipliers in (raw.camera_whitebalance, raw.daylight_whitebalance):
         balance = np.array(multipliers[:3], np.float64)
         if np.all(np.isfinite(balance)) and np.all(balance > 0):
-            balance /= balance.min()
+            balance = np.round(balance / balance.min(), 5)
             if balance.max() <= _MAX_BALANCE:
                 return balance
     return np.ones(3)
@@ -211,7 +211,8 @@ def _to_rec709(raw: Any) -> Matrix:
             return white_to_white(np.asarray(np.linalg.inv(from_rec709), np.float64))
         direct = np.array(raw.color_matrix, np.float64)[:, :3]
         if np.abs(np.linalg.det(direct)) > 1e-6:
-            return white_to_white(np.asarray(direct, np.float64))
+            matrix = white_to_white(np.asarray(direct, np.float64))
+            return np.eye(3) if np.allclose(matrix, np.eye(3), atol=1e-5) else matrix
     except (np.linalg.LinAlgError, ValueError):
         pass
     return np.eye(3)
