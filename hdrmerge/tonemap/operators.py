@@ -89,7 +89,8 @@ def automatic_key(statistics: Statistics) -> float:
     if high - low < 1e-3:
         return 0.18
     key = float(np.clip(0.24 * 4.0 ** ((2 * mid - low - high) / (high - low)), 0.1, 0.34))
-    return max(0.04, min(key, 1.6 * statistics.log_average / statistics.bright))
+    gentle = 1.6 * statistics.log_average / statistics.bright
+    return key if key <= gentle else float((key * gentle) ** 0.5)
 
 
 def exposure(luminance: FloatArray, statistics: Statistics) -> FloatArray:
