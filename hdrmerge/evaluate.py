@@ -141,22 +141,21 @@ def _views(bracket: SimulatedBracket) -> list[_View]:
             "clipped": truth.max(axis=2) >= 0.98 * unit / bracket.exposures[k],
             "static": ~motion,
         }
-        if k == bracket.reference:
-            some = bracket.valid.any(axis=0)
-            regions["motion, valid"], regions["motion, lost"] = motion & some, motion & ~some
+        some = _seen_by(np.asarray(bracket.valid_for(k).any(axis=0)), bracket, k, share=0.5)
+        regions["motion, valid"], regions["motion, lost"] = motion & some, motion & ~some
         views.append(_View(k, truth, regions, k == bracket.reference))
     return views
 
 
-def _seen_by(mask: Mask, bracket: SimulatedBracket, k: int) -> Mask:
-    """A mask of the reference's geometry in frame k's."""
+def _seen_by(mask: Mask, bracket: SimulatedBracket, k: int, share: float = 0.01) -> Mask:
+    """A mask of the reference's geometry in frame k's; ``share`` of a pixel makes it so."""
     import cv2
 
     if np.array_equal(bracket.homographies[k], np.eye(3)):
         return mask
     height, width = mask.shape
     warped = cv2.warpPerspective(mask.astype(np.float32), bracket.homographies[k], (width, height))
-    return np.asarray(warped > 0.01)
+    return np.asarray(warped > share)
 
 
 def _estimates(method: str, bracket: SimulatedBracket, folder: Path) -> list[FloatArray]:

@@ -91,7 +91,8 @@ class SimulatedBracket:
     ``stops``: true exposure relative to the reference. ``truth`` (H, W, 3): linear Rec.709
     radiance of the reference's geometry and moment, 1 = saturation of the reference.
     ``homographies`` (N, 3, 3): reference to frame coordinates. ``clean``: linear exposure
-    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``same`` (N, H, W):
+    (H, W, 3) of each frame in its own geometry, before noise and clipping. ``moments``: radiance
+    (H, W, 3) of each frame's moment in the reference's geometry. ``same`` (N, H, W):
     the frame's content equals the reference's. ``clipped`` (N, H, W): a channel saturates.
     ``valid`` = same, seen by the frame, and unclipped. ``motion`` (H, W): some frame's content
     differs.
@@ -106,6 +107,7 @@ class SimulatedBracket:
     truth: FloatArray
     homographies: Matrix
     clean: tuple[FloatArray, ...]
+    moments: tuple[FloatArray, ...]
     same: Mask
     clipped: Mask
     valid: Mask
@@ -119,6 +121,12 @@ class SimulatedBracket:
     def truth_of(self, k: int) -> FloatArray:
         """Radiance (H, W, 3) that frame k saw: its geometry and moment, the truth's scale."""
         return np.asarray(self.clean[k] / np.float32(self.exposures[k]), dtype=np.float32)
+
+    def valid_for(self, k: int) -> Mask:
+        """(N, H, W): where each frame shows what frame k shows, seen and unclipped."""
+        same = np.stack([~differs(moment, self.moments[k]) for moment in self.moments])
+        seen = np.stack([geometry.inside(h, same.shape[1:]) for h in self.homographies])
+        return np.asarray(same & seen & ~self.clipped)
 
 
 def differs(a: FloatArray, b: FloatArray) -> Mask:
@@ -194,11 +202,12 @@ def render_bracket(
     shape = (count, height, width)
     same, clipped, seen = np.ones(shape, bool), np.zeros(shape, bool), np.ones(shape, bool)
     homographies = np.repeat(np.eye(3)[None], count, axis=0)
-    frames, files, cfas, cleans = [], [], [], []
+    frames, files, cfas, cleans, moments = [], [], [], [], []
     for k in range(count):
         content = base if k == reference else composite(scaled[k], movers, k)
-        moment = truth if content is base else content[crop]
+        moment = truth if content is base else np.ascontiguousarray(content[crop])
         same[k] = ~differs(moment, truth)
+        moments.append(moment)
         exposure = np.float32(2.0 ** stops[k])
         clipped[k] = (moment * (exposure / sensor)).max(axis=2) >= 0.98
         bend = None
@@ -234,6 +243,7 @@ def render_bracket(
         truth=truth,
         homographies=homographies,
         clean=tuple(cleans),
+        moments=tuple(moments),
         same=same,
         clipped=clipped,
         valid=same & seen & ~clipped,

@@ -16,7 +16,8 @@ class MotionConfig:
     """How much moves. ``step``: pixels between neighbouring frames. ``size``: smallest and largest
     extent as a share of the picture's shorter side. ``contrast``: a mover's median lies up to so
     many stops above or below what it covers. ``over_clipped``: share of movers that cross regions
-    the reference clips.
+    the reference clips. ``brightest``: what a mover's radiance stays below, 1 = the reference's
+    saturation; movers reflect light, few of them shine.
     """
 
     movers: int = 0
@@ -24,6 +25,7 @@ class MotionConfig:
     size: tuple[float, float] = (0.08, 0.35)
     contrast: float = 3.0
     over_clipped: float = 0.35
+    brightest: float = 8.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -182,6 +184,7 @@ def random_movers(
         behind = luminance[max(0, cy - half) : cy + half, max(0, cx - half) : cx + half]
         level = float(np.median(behind)) * 2.0 ** rng.uniform(-config.contrast, config.contrast)
         alpha = random_mask(size, rng)
+        light = random_texture(size, sources, rng) * np.float32(level)
         heading = rng.uniform(0, 2 * np.pi)
         time = np.arange(frames) - reference
         travel = config.step * time[:, None] * np.array([math.cos(heading), math.sin(heading)])
@@ -190,7 +193,8 @@ def random_movers(
         movers.append(
             Mover(
                 alpha=alpha,
-                radiance=random_texture(size, sources, rng) * np.float32(level),
+                radiance=light
+                / (1 + (light / np.float32(config.brightest)) ** 2) ** np.float32(0.5),
                 centre=(float(x0 + cx), float(y0 + cy)),
                 offsets=(travel + wobble).astype(np.float32),
                 angles=turning.astype(np.float32),

@@ -40,7 +40,8 @@ def write_bracket(
     """Write a bracket into ``folder`` (made where absent) and return the frames' paths.
 
     Beside ``NAME_0.jpg`` ...: ``truth.exr`` (float32; 1 = saturation of the reference),
-    ``truth_K.exr`` for every frame that sees something else, ``motion.png``, ``same_K.png``,
+    ``truth_K.exr`` for every frame that sees something else and ``moment_K.exr``, the same in the
+    reference's geometry, where that is something else again, ``motion.png``, ``same_K.png``,
     ``clipped_K.png`` (white = yes, in the reference's geometry) and ``scene.json``, which also
     holds ``facts``. Raises OutputError.
     """
@@ -64,6 +65,12 @@ def write_bracket(
         if not np.allclose(radiance, bracket.truth, rtol=1e-4, atol=1e-6):
             truth = f"truth_{k}.exr"
             write_exr(folder / truth, RadianceMap(radiance), float32=True)
+        moment = "truth.exr"
+        if not np.array_equal(bracket.moments[k], bracket.truth):
+            still = np.array_equal(bracket.homographies[k], np.eye(3))
+            moment = truth if still and not bracket.config.parallax else f"moment_{k}.exr"
+            if moment != truth:
+                write_exr(folder / moment, RadianceMap(bracket.moments[k]), float32=True)
         _write_mask(folder / f"same_{k}.png", bracket.same[k])
         _write_mask(folder / f"clipped_{k}.png", bracket.clipped[k])
         rows.append(
@@ -71,6 +78,7 @@ def write_bracket(
                 "file": path.name,
                 "stops": bracket.stops[k],
                 "truth": truth,
+                "moment": moment,
                 "homography": bracket.homographies[k].tolist(),
                 "exif": _plain(dataclasses.asdict(bracket.frames[k].settings)),
             }
@@ -247,6 +255,7 @@ def read_bracket(folder: Path) -> SimulatedBracket:
         truth=read_exr(folder / "truth.exr")[0],
         homographies=homographies,
         clean=clean,
+        moments=tuple(read_exr(folder / row["moment"])[0] for row in rows),
         same=same,
         clipped=clipped,
         valid=same & seen & ~clipped,
