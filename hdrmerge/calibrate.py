@@ -1,16 +1,34 @@
-"""Exposures and camera response of an aligned bracket: what is trusted, and why."""
+"""Exposures and camera response of an aligned bracket: what is trusted, and why.
+
+The pixels are asked under each hypothesis how far the frames' log-ratios stray from the exposure
+steps. What strays by the same amount at all brightnesses is a wrong exposure, what strays with
+brightness is a wrong response; the simplest hypothesis that explains the bracket wins. Exposure
+ratios follow Hanji & Mantiuk, "Robust estimation of exposure ratios in multi-exposure image
+stacks", IEEE TCI 2023: noise-weighted least squares on log-ratios, reverted when absurd.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from hdrmerge.comparison import GRID, Array, Levels, Pair, Trial, compare, make_pairs
 from hdrmerge.config import MergeConfig
-from hdrmerge.exposure import exif_exposures, given_exposures
+from hdrmerge.exposure import exif_exposures, profile_response
 from hdrmerge.frames import ExposureStack
+from hdrmerge.response import Response
+from hdrmerge.response_fit import Fit, fit_response
+from hdrmerge.samples import sample_blocks
 
-__all__ = ["Calibration", "calibrate", "given_exposures"]
+LN2 = float(np.log(2))
+SHAPE_EXPLAINED = 0.03  # rms log-ratio deviation up to which a response explains a bracket
+STEP_AGREES = 0.03  # log-ratio by which EXIF may be off before the pixels overrule it
+STEP_ABSURD = 2.5 * LN2  # a step measured this far from the expected one is no measurement
+CLOSURE = 0.15  # log-ratio by which measured steps may contradict each other
+TYPICAL_STRETCH = 0.77  # true steps over those under sRGB, where cameras' JPEGs are S-shaped
+DUPLICATE = 0.05  # stops
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,16 +48,228 @@ class Calibration:
     warnings: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """Log exposures (N,) that the pixels show under a response, the first 0, and their standard
+    errors; ``shape``: rms deviation that no choice of steps explains. ``trouble`` says why the
+    measurement is not to be trusted ('' = it is)."""
+
+    log_exposure: Array
+    error: Array
+    shape: float
+    trouble: str
+
+
 def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
-    """Measure the exposure ratios and choose the response of an aligned ``stack``."""
+    """Measure the exposure ratios and choose the response of an aligned ``stack``.
+
+    Exposures given by ``--ev`` or ``--times`` and a response given by name are obeyed.
+    """
+    start = np.log(stack.exposures) - np.log(stack.exposures[0])
+    exif = _exif_log_exposure(stack)
+    given = config.ev is not None or config.times is not None
+    known = given or (exif is not None and np.allclose(start, exif - exif[0], atol=1e-6))
+    source = "given" if given else "EXIF" if known else "brightness"
+    linear = stack.frames[0].encoding == "linear"
+    response = stack.response
+    if config.response in ("auto", "estimate") and not linear:
+        response = profile_response(stack.frames)
+    blocks = sample_blocks(stack)
+    curve = GRID if linear else tabulated(response)
+    pairs = make_pairs(blocks, curve, start)
+    trial = None if linear else Trial(curve)
+    measured = measure(pairs, trial, start, anchored=known)
+
+    note = f"{response.name}: " + ("linear data" if linear else "as asked for")
+    warnings: list[str] = []
+    exposure = start
+    choice = _Choice(response, start, note, False, measured)
+    if not linear and config.response in ("auto", "estimate"):
+        choice = choose_response(
+            pairs, response, start, measured, known=known, forced=config.response == "estimate"
+        )
+    measured = choice.measured
+    if given:
+        exposure = start
+    elif measured.trouble:
+        exposure = start
+        if not known:
+            warnings.append(f"The exposures are a rough guess: {measured.trouble}.")
+    else:
+        off = np.abs(measured.log_exposure - start)
+        tolerance = np.maximum(STEP_AGREES, 3 * measured.error)
+        if not known or choice.free or np.any(off > tolerance):
+            exposure = np.maximum.accumulate(measured.log_exposure)
+            if known:
+                worst = int(np.argmax(off))
+                warnings.append(
+                    f"EXIF is off by {off[worst] / LN2:.2f} stops at "
+                    f"{stack.frames[worst].path.name}; the exposures were measured."
+                )
+            source = "measured"
+    warnings += _duplicates(stack, exposure)
+    exposures = np.exp(exposure - exposure[stack.reference])
+    exposures[stack.reference] = 1.0
+    return Calibration(
+        stack=replace(stack, exposures=exposures, response=choice.response),
+        exif_stops=_exif_stops(stack),
+        measured_stops=_stops(measured, stack.reference),
+        source=source,
+        response_note=choice.note,
+        warnings=tuple(warnings),
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Choice:
+    """A response, the log exposures it was found with, whether those were free, and why."""
+
+    response: Response
+    log_exposure: Array
+    note: str
+    free: bool
+    measured: Measured
+
+
+def choose_response(
+    pairs: Sequence[Pair],
+    response: Response,
+    start: Array,
+    measured: Measured,
+    *,
+    known: bool,
+    forced: bool,
+) -> _Choice:
+    """The profile's ``response`` where it explains the bracket, else an estimated one.
+
+    ``known``: the exposures ``start`` come from EXIF or a person, else from brightness.
+    """
+    explained = measured.shape <= SHAPE_EXPLAINED
+    plausible = not known or _step_error(measured, start) < 0.4 * LN2
+    if (explained and plausible and not forced) or measured.trouble == "too little overlaps":
+        why = f"explains the bracket to {100 * measured.shape:.1f} %"
+        if measured.trouble:
+            why = f"kept, {measured.trouble}"
+        return _Choice(response, start, f"{response.name}: {why}", False, measured)
+    if not known:
+        start = TYPICAL_STRETCH * measured.log_exposure
+    fixed = fit_response(pairs, start) if known else None
+    free = fit_response(pairs, start, free=True)
+    fits = [(f, is_free) for f, is_free in ((fixed, False), (free, True)) if f is not None]
+    if not fits:
+        note = f"{response.name}: kept, no response could be estimated"
+        return _Choice(response, start, note, False, measured)
+    fit, is_free = fits[0]
+    if len(fits) == 2 and _misfit(fits[1][0]) < 0.7 * _misfit(fit) - 0.003:
+        fit, is_free = fits[1]
+    final = measure(pairs, Trial(fit.curve), fit.log_exposure, anchored=True)
+    better = final.shape < 0.7 * measured.shape or not plausible
+    if not (better or forced):
+        note = f"{response.name}: kept, an estimate explains the bracket no better"
+        return _Choice(response, start, note, False, measured)
+    estimated = Response.shared("estimated", fit.curve)
+    note = (
+        f"estimated: {response.name} strays by {100 * measured.shape:.0f} % with brightness, "
+        f"the estimate by {100 * final.shape:.1f} %"
+    )
+    return _Choice(estimated, fit.log_exposure, note, is_free, final)
+
+
+def tabulated(response: Response) -> Array:
+    """The inverse response at ``GRID``: the mean of its channels, strictly rising."""
+    codes = np.linspace(0, 1, len(response.curve))
+    curve = np.interp(GRID, codes, response.curve.mean(axis=1, dtype=np.float64))
+    return np.asarray(curve + 1e-9 * GRID)
+
+
+def measure(
+    pairs: Sequence[Pair], trial: Trial | None, expected: Array, *, anchored: bool
+) -> Measured:
+    """Log exposures from the pairs' log-ratios by weighted least squares.
+
+    ``expected`` (N,) is where binning starts; ``anchored``: it is a serious expectation, and a
+    measurement far from it is absurd.
+    """
+    n = len(expected)
+    current = np.array(expected, dtype=np.float64)
+    levels: list[Levels] = []
+    for _ in range(2):  # bins follow the steps
+        levels = []
+        for pair in pairs:
+            step = float(current[pair.brighter] - current[pair.darker])
+            found = compare(pair, trial, step)
+            if found is not None:
+                levels.append(found)
+        rows = np.zeros((len(levels), n))
+        offset, variance = np.zeros(len(levels)), np.ones(len(levels))
+        for index, found in enumerate(levels):
+            rows[index, found.pair.brighter], rows[index, found.pair.darker] = 1.0, -1.0
+            offset[index], variance[index], _ = _constant(found)
+        linked = np.linalg.matrix_rank(rows) == n - 1 if levels else False
+        if not linked:
+            error = np.full(n, np.inf)
+            return Measured(current - current[0], error, 0.0, "too little overlaps")
+        steps = rows @ current + offset
+        normal = rows[:, 1:].T @ (rows[:, 1:] / variance[:, None])
+        solution = np.linalg.solve(normal, rows[:, 1:].T @ (steps / variance))
+        current = np.concatenate([[0.0], solution])
+    error = np.concatenate([[0.0], np.sqrt(np.diag(np.linalg.inv(normal)))])
+    closure = float(np.max(np.abs(rows @ current - steps)))
+    shape = float(np.sqrt(np.mean([_constant(found)[2] for found in levels])))
+    trouble = ""
+    if np.any(np.diff(current) < -3 * error[1:] - STEP_AGREES):
+        trouble = "the measured exposures do not ascend"
+    elif closure > CLOSURE + shape:
+        trouble = "the measured exposures contradict each other"
+    elif anchored and np.max(np.abs(np.diff(current - expected))) > STEP_ABSURD:
+        trouble = "the measured exposures are absurd"
+    return Measured(current, error, shape, trouble)
+
+
+def _constant(levels: Levels) -> tuple[float, float, float]:
+    """Mean deviation of a pair, its variance, and the variance around it beyond noise."""
+    weight = 1 / (levels.variance + 0.01**2)
+    mean = float((weight * levels.deviation).sum() / weight.sum())
+    around = (levels.deviation - mean) ** 2
+    excess = max(0.0, float((weight * (around - levels.variance)).sum() / weight.sum()))
+    scatter = float((weight * around).sum() / weight.sum())
+    return mean, scatter / len(levels.level) + 0.002**2, excess
+
+
+def _misfit(fit: Fit) -> float:
+    """Rms deviation beyond noise that is left under a fit, its steps included."""
+    excess = np.concatenate([f.deviation**2 - f.variance for f in fit.levels])
+    return float(np.sqrt(max(0.0, float(np.mean(excess)))))
+
+
+def _step_error(measured: Measured, start: Array) -> float:
+    """Largest difference between a measured and an expected step, natural log."""
+    return float(np.max(np.abs(np.diff(measured.log_exposure - start)), initial=0.0))
+
+
+def _exif_log_exposure(stack: ExposureStack) -> Array | None:
+    exif = exif_exposures(stack.frames)
+    known = [e for e in exif if e is not None]
+    return np.log(np.array(known)) if len(known) == len(exif) else None
+
+
+def _exif_stops(stack: ExposureStack) -> tuple[float | None, ...]:
     exif = exif_exposures(stack.frames)
     base = exif[stack.reference]
-    stops = tuple(None if e is None or base is None else float(np.log2(e / base)) for e in exif)
-    return Calibration(
-        stack=replace(stack),
-        exif_stops=stops,
-        measured_stops=(None,) * len(stack),
-        source="EXIF" if None not in stops else "brightness",
-        response_note="taken as " + stack.response.name,
-        warnings=(),
-    )
+    return tuple(None if e is None or base is None else float(np.log2(e / base)) for e in exif)
+
+
+def _stops(measured: Measured, reference: int) -> tuple[float | None, ...]:
+    if measured.trouble == "too little overlaps":
+        return (None,) * len(measured.log_exposure)
+    stops = (measured.log_exposure - measured.log_exposure[reference]) / LN2
+    return tuple(float(s) for s in stops)
+
+
+def _duplicates(stack: ExposureStack, log_exposure: Array) -> list[str]:
+    same = np.flatnonzero(np.diff(log_exposure) / LN2 < DUPLICATE)
+    return [
+        f"Duplicate exposures: {stack.frames[k].path.name} and "
+        f"{stack.frames[k + 1].path.name} are equally exposed."
+        for k in same
+    ]

@@ -19,11 +19,15 @@ Array = NDArray[np.float64]
 
 GRID = np.linspace(0, 1, 255 * 4 + 1)  # code fractions at which a trial curve is tabulated
 BIN = 0.1  # width of a brightness bin, natural log
-CLIPPED = 0.98  # code fraction from which a pixel may be clipped
+CLIPPED = 0.998  # code fraction from which a pixel is clipped
+TOP = 0.98  # code fraction up to which the mean of a block is used
 DARKEST = 6 / 255  # below, 8-bit codes say too little
 PER_CELL = 12  # samples of a brightness bin that one tile may give
 TEXTURE = 0.15  # error per unit of texture: what misalignment and chroma subsampling leave
 SYSTEMATIC = 0.003  # what remains unknown of a bin, however many samples it has
+BIAS = 0.25  # error per unit of a pixel's relative variance
+ELECTRONS = 10.0  # a pixel's least exposure
+DARKEST_EXPOSURE = 0.005  # but what is brighter than this is always compared
 FEWEST = 40
 FARTHEST = 5.3 * np.log(2)
 PIXELS = SIDE * SIDE
@@ -76,7 +80,7 @@ def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
             if j > i + 1 and log_exposure[j] - log_exposure[i] > FARTHEST:
                 continue
             step = float(log_exposure[j] - log_exposure[i])
-            chosen = _spread(blocks, i, j, curve, step)
+            chosen = _spread(blocks, i, j, curve, step, noise[j])
             mean = [blocks.mean[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
             spread = [blocks.variance[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
             floor = [np.interp(mean[s], *noise[k]) for s, k in enumerate((i, j))]
@@ -111,7 +115,9 @@ def _noise_by_code(blocks: Blocks, k: int) -> tuple[Array, Array]:
     return np.array([f[0] for f in found]), np.array([max(f[1], least) for f in found])
 
 
-def _spread(blocks: Blocks, i: int, j: int, curve: Array, step: float) -> NDArray[np.intp]:
+def _spread(
+    blocks: Blocks, i: int, j: int, curve: Array, step: float, noise: tuple[Array, Array]
+) -> NDArray[np.intp]:
     """Indices into (B * 3) of samples worth comparing: flat ones, at most ``PER_CELL`` a cell."""
     zi, zj = blocks.mean[i].reshape(-1), blocks.mean[j].reshape(-1)
     usable = np.flatnonzero(
@@ -119,8 +125,11 @@ def _spread(blocks: Blocks, i: int, j: int, curve: Array, step: float) -> NDArra
     )
     x = np.interp(zj[usable], GRID, curve) + np.interp(zi[usable], GRID, curve) * np.exp(step)
     level = np.floor(np.log(np.maximum(x, 1e-6)) / BIN).astype(np.int64)
-    texture = (blocks.variance[j].reshape(-1)[usable] / zj[usable] ** 2).astype(np.float64)
-    rank = np.minimum(texture * 2**20, 2**30).astype(np.int64)
+    # flat enough comes first, in an order that follows nothing; the flattest of all would be those
+    # whose noise JPEG has removed
+    excess = blocks.variance[j].reshape(-1)[usable] / np.interp(zj[usable], *noise)
+    shuffled = (usable * 40503) % 65536
+    rank = (np.clip(excess - 4.0, 0, 1000) * 2**16).astype(np.int64) + shuffled
     cell = (level - level.min(initial=0)) * 1024 + blocks.tile[usable // 3]
     order = np.argsort(cell * 2**31 + rank, kind="stable")
     sorted_cell = cell[order]
@@ -140,8 +149,9 @@ class Trial:
 
     def linear(self, mean: Array, variance: Array) -> Array:
         """Mean exposure of blocks with that mean and variance of codes."""
-        x = np.interp(mean, GRID, self.x) + 0.5 * np.interp(mean, GRID, self.bend) * variance
-        return np.asarray(np.maximum(x, 1e-7))
+        x = np.interp(mean, GRID, self.x)
+        correction = 0.5 * np.interp(mean, GRID, self.bend) * variance
+        return np.asarray(np.maximum(x + np.clip(correction, -0.3 * x, 0.3 * x), 1e-7))
 
     def code(self, x: Array) -> Array:
         return np.asarray(np.interp(x, self.rising, GRID))
@@ -166,7 +176,7 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
         relative.append(slope**2 * noise / x**2)  # variance of a pixel's log exposure
     vi, vj = relative[0] / PIXELS + 1e-6, relative[1] / PIXELS + 1e-6
     level = (vj * (log[0] + step) + vi * log[1]) / (vi + vj)
-    top = CLIPPED if trial is None else float(np.interp(CLIPPED, GRID, trial.x))
+    top = TOP if trial is None else float(np.interp(TOP, GRID, trial.x))
     dark = 0.0 if trial is None else float(np.interp(DARKEST, GRID, trial.x))
     keep = np.flatnonzero(
         (level < np.log(top) - 0.02)
@@ -189,7 +199,15 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     weights = weights * _bisquare((difference - centre[bins]) / (4 * spread[bins]))
     total = np.bincount(bins, weights)
     effective = total**2 / np.maximum(np.bincount(bins, weights**2), 1e-30)
+    # Codes of noisy pixels that JPEG has smoothed are a biased mean of their exposure (Jensen), and
+    # noise clipped at black looks like light: both end where shot noise, as the brighter levels
+    # show it, leaves a pixel ten electrons.
+    pixel_noise = np.minimum(PIXELS * spread**2, 1.0)
+    exposed = np.exp((found + 0.5) * BIN - step)
+    lit = (counts >= FEWEST) & (exposed > DARKEST_EXPOSURE)
+    electron = float(np.median((pixel_noise * exposed)[lit])) if lit.any() else 1.0
     good = (counts >= FEWEST) & (total > 0)
+    good &= exposed > min(ELECTRONS * electron, DARKEST_EXPOSURE)
     number = np.cumsum(good) - 1
     samples = good[bins]
     if not good.any():
@@ -198,7 +216,7 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
         pair,
         (found[good] + 0.5) * BIN,
         (np.bincount(bins, weights * difference) / np.maximum(total, 1e-30))[good],
-        (spread**2 / np.maximum(effective, 1) + SYSTEMATIC**2)[good],
+        (spread**2 / np.maximum(effective, 1) + SYSTEMATIC**2 + (BIAS * pixel_noise) ** 2)[good],
         number[bins[samples]].astype(np.intp),
         (weights / np.maximum(total, 1e-30)[bins])[samples],
         (codes[0][keep][samples], codes[1][keep][samples]),

@@ -52,7 +52,7 @@ def initial_stack(
             "A bracket needs at least two frames.", "Give all frames of the bracket at once."
         )
     check_same_size(frames)
-    response = initial_response(config)
+    response = initial_response(frames, config)
     small = [thumbnail(f) for f in frames]
     linear = [response.linearise(f, f.pixels) for f in small]
     exposures = given_exposures(frames, config)
@@ -91,11 +91,17 @@ def check_same_size(frames: Sequence[Frame]) -> None:
             )
 
 
-def initial_response(config: MergeConfig) -> Response:
-    """The response asked for by name, else sRGB until the pixels say otherwise."""
+def initial_response(frames: Sequence[Frame], config: MergeConfig) -> Response:
+    """The response asked for by name, else the files' own until the pixels say otherwise."""
     if config.response in ("auto", "estimate"):
-        return Response.srgb()
+        return profile_response(frames)
     return Response.named(config.response)
+
+
+def profile_response(frames: Sequence[Frame]) -> Response:
+    """The transfer function that the colour profiles of all ``frames`` promise, else sRGB."""
+    promised = {f.transfer for f in frames}
+    return Response.named(promised.pop()) if len(promised) == 1 else Response.srgb()
 
 
 def given_exposures(frames: Sequence[Frame], config: MergeConfig) -> NDArray[np.float64] | None:

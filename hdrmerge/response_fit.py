@@ -43,6 +43,7 @@ class Prior:
     mean: Array
     precision: Array
     base: Array  # inverse sRGB at GRID
+    spline: Array  # (len(GRID), K): from values at the nodes to a smooth curve at GRID
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +58,28 @@ def load_prior() -> Prior:
     kernel = np.exp(-0.5 * ((t[:, None] - t[None]) / LENGTH) ** 2)
     kernel = kernel - np.outer(kernel[:, -1], kernel[-1])
     covariance = components.T @ components + SMOOTH**2 * kernel + 1e-6 * np.eye(len(nodes))
-    return Prior(nodes, mean, np.linalg.inv(covariance), srgb_inverse(GRID))
+    place = np.interp(GRID, np.concatenate([[0], nodes]), np.arange(-1, len(nodes)))
+    return Prior(
+        nodes, mean, np.linalg.inv(covariance), srgb_inverse(GRID), _spline(place, len(nodes))
+    )
+
+
+def _spline(place: Array, count: int) -> Array:
+    """(P, count) weights that interpolate values at 0..count-1 at ``place`` (Catmull-Rom); level
+    beyond the ends."""
+    place = np.clip(place, 0, count - 1)
+    low = np.minimum(place.astype(np.intp), count - 2)
+    t = place - low
+    cubic = (
+        (-t + 2 * t**2 - t**3) / 2,
+        (2 - 5 * t**2 + 3 * t**3) / 2,
+        (t + 4 * t**2 - 3 * t**3) / 2,
+        (-(t**2) + t**3) / 2,
+    )
+    weights = np.zeros((len(place), count))
+    for offset, part in enumerate(cubic, -1):
+        np.add.at(weights, (np.arange(len(place)), np.clip(low + offset, 0, count - 1)), part)
+    return weights
 
 
 def srgb_inverse(code: Array) -> Array:
@@ -70,30 +92,25 @@ def fit_response(
     log_exposure: Array,
     *,
     free: bool = False,
-    anchor_span: bool = True,
-    start: Array | None = None,
 ) -> Fit | None:
     """Maximum a posteriori inverse response of a bracket, one curve for all channels.
 
-    ``log_exposure`` (N,) natural log. ``free``: the steps are estimated too; ``anchor_span`` then
-    keeps the span from the first to the last frame, without which steps and the response's
-    exponent are known only as far as the prior knows them. None where too little overlaps.
+    ``log_exposure`` (N,) natural log. ``free``: the steps between the first and the last frame
+    are estimated too; the span of both stays, since a longer span with a steeper response explains
+    the same pixels. None where too little overlaps.
     """
     prior = load_prior()
-    h = np.zeros_like(prior.mean)
-    if start is not None:
-        h = np.interp(prior.nodes, GRID, np.log(np.maximum(start, 1e-9) / _floor(prior.base)))
-        h -= h[-1]
+    h: Array = np.zeros_like(prior.mean)
     exposure = np.array(log_exposure, dtype=np.float64)
     offsets = exposure - exposure[0]
     shift = np.zeros(len(offsets))
-    directions = _step_directions(len(offsets), offsets, anchor_span) if free else None
+    directions = np.eye(len(offsets))[:, 1:-1] if free and len(offsets) > 2 else None
     for _ in range(ROUNDS + (2 if free else 0)):
         trial = Trial(tabulate(h))
         levels = _compare_all(pairs, trial, offsets + shift)
         if sum(len(entry.level) for entry in levels) < 8:
             return None
-        rows, target, weight = _equations(levels, h, prior.nodes)
+        rows, target, weight = _equations(levels, h, prior.spline)
         precision, mean = prior.precision, prior.precision @ prior.mean
         if directions is not None:
             extra = np.concatenate([_differences(entry, directions) for entry in levels])
@@ -110,7 +127,7 @@ def fit_response(
         solution = np.linalg.solve(
             (rows.T * weight) @ rows + precision, (rows.T * weight) @ target + mean
         )
-        h = solution[: len(h)]
+        h = np.asarray(solution[: len(h)])
         if directions is not None:
             shift = directions @ solution[len(h) :]
     levels = _compare_all(pairs, Trial(tabulate(h)), offsets + shift)
@@ -120,14 +137,10 @@ def fit_response(
 def tabulate(h: Array) -> Array:
     """The inverse response at ``GRID`` of a log deviation ``h`` from sRGB; rises from 0 to 1."""
     prior = load_prior()
-    x = prior.base * np.exp(np.interp(GRID, prior.nodes, h - h[-1]))
+    x = prior.base * np.exp(prior.spline @ (h - h[-1]))
     x = np.maximum.accumulate(x)
     x = x + 1e-6 * GRID  # strictly rising
     return np.asarray(x / x[-1])
-
-
-def _floor(x: Array) -> Array:
-    return np.maximum(x, 1e-9)
 
 
 def _compare_all(pairs: Sequence[Pair], trial: Trial, log_exposure: Array) -> list[Levels]:
@@ -136,34 +149,27 @@ def _compare_all(pairs: Sequence[Pair], trial: Trial, log_exposure: Array) -> li
     return [c for c in compared if c is not None]
 
 
-def _equations(levels: Sequence[Levels], h: Array, nodes: Array) -> tuple[Array, Array, Array]:
-    """Rows (M, K), right sides (M,) and weights (M,): h(brighter) - h(darker) at each level."""
+def _equations(levels: Sequence[Levels], h: Array, spline: Array) -> tuple[Array, Array, Array]:
+    """Rows (M, K), right sides (M,) and weights (M,): h(brighter) - h(darker) at each level.
+
+    ``spline`` (len(GRID), K) makes a curve at ``GRID`` of the K unknowns.
+    """
     rows, target, weight = [], [], []
     for entry in levels:
         m = len(entry.level)
-        matrix = np.zeros(m * len(nodes))
+        spread = np.zeros(m * len(GRID))
         for code, sign in zip(entry.codes, (-1.0, 1.0), strict=True):
-            place = np.clip(np.interp(code, nodes, np.arange(len(nodes))), 0, len(nodes) - 1.000001)
-            low = place.astype(np.intp)
+            place = np.clip(code, 0, 1) * (len(GRID) - 1)
+            low = np.minimum(place.astype(np.intp), len(GRID) - 2)
             part = place - low
             for index, share in ((low, 1 - part), (low + 1, part)):
-                matrix += sign * np.bincount(
-                    entry.bins * len(nodes) + index,
-                    entry.weights * share,
-                    minlength=m * len(nodes),
-                )
-        a = matrix.reshape(m, len(nodes))
+                at = entry.bins * len(GRID) + index
+                spread += sign * np.bincount(at, entry.weights * share, minlength=len(spread))
+        a = spread.reshape(m, len(GRID)) @ spline
         rows.append(a)
         target.append(a @ h - entry.deviation)
         weight.append(1 / entry.variance)
     return np.concatenate(rows), np.concatenate(target), np.concatenate(weight)
-
-
-def _step_directions(n: int, offsets: Array, anchor_span: bool) -> Array:
-    """(N, D): how free log exposures may move; the first frame stays, and with the anchor the
-    last too."""
-    moving = np.eye(n)[:, 1 : n - 1] if anchor_span else np.eye(n)[:, 1:]
-    return np.asarray(moving)
 
 
 def _differences(entry: Levels, directions: Array) -> Array:
@@ -186,10 +192,11 @@ def fit_debevec(
     if sum(len(entry.level) for entry in levels) < 8:
         return None
     codes = np.linspace(0, 1, 256)
+    spline = _spline(GRID * 255, 256)
     rows, target, weight = [], [], []
     for entry in levels:
         step = float(offsets[entry.pair.brighter] - offsets[entry.pair.darker])
-        a, _, _ = _equations([entry], np.zeros(256), codes)
+        a, _, _ = _equations([entry], np.zeros(256), spline)
         centre = np.bincount(entry.bins, entry.weights * entry.codes[1])
         rows.append(a)
         target.append(np.full(len(a), step))
