@@ -12,7 +12,6 @@ import math
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -173,35 +172,20 @@ def _three_channels(codes: Codes, path: Path, *, bgr: bool) -> Codes:
     return np.ascontiguousarray(codes[..., :3])
 
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """What matters of a TIFF page to make RGB of its samples."""
-
-    photometric: int
-    planar: bool
-    colormap: Any
-
-
 def _decode_tiff(file: BinaryIO, path: Path) -> Codes:
     """First full-size picture of a TIFF as uint8, uint16 or float32 (H, W, 3) RGB."""
     try:
-        codes, layout = _tiff_samples(file, path)
+        return _three_channels(_tiff_samples(file, path), path, bgr=False)
     except (InputError, ResourceError):
         raise
     except MemoryError:
         raise ResourceError(f"{path} needs more memory than there is.") from None
     except Exception as error:  # a decoder of foreign bytes raises whatever it meets
         raise InputError(f"{path} is a damaged TIFF ({error}).", "Copy or save it again.") from None
-    if layout.planar and codes.ndim == 3:
-        codes = np.moveaxis(codes, 0, -1)
-    if layout.photometric == 3:
-        codes = _apply_palette(codes, layout.colormap)
-    elif layout.photometric == 0:
-        codes = ~codes if codes.dtype != np.float32 else 1 - codes
-    return _three_channels(codes, path, bgr=False)
 
 
-def _tiff_samples(file: BinaryIO, path: Path) -> tuple[Codes, _Layout]:
+def _tiff_samples(file: BinaryIO, path: Path) -> Codes:
+    """Samples (H, W, C) of one to four channels, palette and inversion applied."""
     import tifffile
 
     size = file.seek(0, os.SEEK_END)
@@ -223,16 +207,22 @@ def _tiff_samples(file: BinaryIO, path: Path) -> tuple[Codes, _Layout]:
         missing = len(pieces) < math.prod(page.chunked) or min(pieces, default=(0, 0))[0] <= 0
         if missing or any(count <= 0 or start + count > size for start, count in pieces):
             raise _truncated(path)
-        layout = _Layout(photometric, int(page.planarconfig) == 2, page.colormap)
         try:
             codes = page.asarray(maxworkers=1)
         except (KeyError, ValueError, ImportError) as error:
             if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
                 raise
             file.seek(0)
-            codes = _decode_cv2(file.read(), path, colour=False)
-            layout = _Layout(2, False, None)
-    return _supported_dtype(codes, path), layout
+            return _supported_dtype(_decode_cv2(file.read(), path, colour=False), path)
+        size_of_plane = (int(page.imagelength), int(page.imagewidth))
+        if int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1:
+            codes = np.moveaxis(codes.reshape(-1, *size_of_plane), 0, -1)
+        codes = _supported_dtype(codes.reshape(*size_of_plane, -1), path)
+        if photometric == 3:
+            return _apply_palette(codes[..., 0], page.colormap)
+        if photometric == 0:
+            return ~codes if codes.dtype != np.float32 else 1 - codes
+        return codes
 
 
 def _supported_dtype(codes: Codes, path: Path) -> Codes:

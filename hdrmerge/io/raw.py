@@ -192,7 +192,7 @@ def _white_balance(raw: Any) -> NDArray[np.float64]:
     for multipliers in (raw.camera_whitebalance, raw.daylight_whitebalance):
         balance = np.array(multipliers[:3], np.float64)
         if np.all(np.isfinite(balance)) and np.all(balance > 0):
-            balance = np.round(balance / balance.min(), 5)
+            balance = np.asarray(np.round(balance / balance.min(), 5), np.float64)
             if balance.max() <= _MAX_BALANCE:
                 return balance
     return np.ones(3)

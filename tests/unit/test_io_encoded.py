@@ -139,6 +139,20 @@ def test_tiff_planes_grey_palette_alpha(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read(tmp_path, saved(image, "TIFF")).pixels, expected)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (9, 1), (1, 4), (3, 1)])
+@pytest.mark.parametrize("form", ["tiff", "planes", "grey", "png", "jpeg"])
+def test_one_pixel_wide(tmp_path: Path, form: str, shape: tuple[int, int]) -> None:
+    pixels = np.ascontiguousarray(picture(*shape))
+    data = {
+        "tiff": lambda: tiff(pixels),
+        "planes": lambda: tiff(np.moveaxis(pixels, -1, 0), planarconfig="separate"),
+        "grey": lambda: tiff(pixels[..., 0], photometric="minisblack"),
+        "png": lambda: png(pixels),
+        "jpeg": lambda: jpeg_bytes(pixels),
+    }[form]()
+    assert read(tmp_path, data).pixels.shape == (*shape, 3)
+
+
 def test_tiff_orientation_and_settings(tmp_path: Path) -> None:
     tags = [(274, 3, 1, 6, True), (33434, 5, 1, (1, 30), True), (34855, 3, 1, 800, True)]
     frame = read(tmp_path, tiff(DEEP, extratags=tags))
