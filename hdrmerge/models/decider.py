@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 MU = 5000.0
 CLIP = 0.95  # from here on a value says only "at least this much"
+OWN = (0.90, 0.97)  # a channel fades out between these, as in fusion.radiometric
 ENOUGH = 0.5  # trust below which the merge turns to the fallback, as in fusion.radiometric
 SHORTEST = 1e-4  # what is left of the shortest frame's weight where it clips, likewise
 MULTIPLE = 16  # height and width are padded to multiples of this inside
@@ -156,7 +157,10 @@ def compose(bracket: Bracket, decision: Decision) -> Tensor:
     own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
     share = 1.0 - covered
     amount = decision.fill_weight[:, None] * share
-    fallback = own + amount * (decision.fill - own).clamp_min(0.0)
+    below = ((OWN[1] - own) / (OWN[1] - OWN[0])).clamp(0.0, 1.0)  # channels that do not clip
+    known = (own + 1e-6) / (decision.fill * below).clamp_min(1e-6)
+    dimmed = decision.fill * known.amin(1, keepdim=True).clamp_max(1.0)
+    fallback = own + amount * (dimmed - own).clamp_min(0.0)
     return (merged * covered + fallback * share).clamp_min(0.0)
 
 
@@ -333,8 +337,8 @@ class Decider(nn.Module):
         own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
         radiance = bracket.linear / _per_frame(bracket.exposures)
         with torch.no_grad():
-            merged, covered = merge(bracket, trust)
-            around = _pull_push(merged, covered)
+            _, covered = merge(bracket, trust)
+            around = _spread(bracket, trust)
         by_bracket = quarter.float().reshape(batch, frames, *quarter.shape[1:])
         clues = [
             by_bracket.mean(1),
@@ -441,21 +445,40 @@ def _sources(bracket: Bracket) -> Tensor:
     return torch.stack([first, second], 1)
 
 
-def _pull_push(radiance: Tensor, covered: Tensor) -> Tensor:
-    """log2 of radiance above the reference's saturation, spread into holes; (B, 3, H/4, W/4)."""
-    bright = radiance.amax(1, keepdim=True) > 0.9
-    weight = covered * bright + 1e-6
-    stops = torch.log2(radiance.clamp(1e-4, 6e4))
-    level = [(F.avg_pool2d(stops * weight, 4), F.avg_pool2d(weight, 4))]
-    while min(level[-1][1].shape[-2:]) > 1:
-        value, w = level[-1]
-        level.append((_halved(value), _halved(w)))
-    value, w = level[-1]
-    spread = value / w
-    for value, w in reversed(level[:-1]):
-        spread = F.interpolate(spread, size=w.shape[-2:], mode="bilinear", align_corners=False)
-        sure = (w * 4.0).clamp_max(1.0)
-        spread = sure * (value / w) + (1.0 - sure) * spread
+def _spread(bracket: Bracket, trust: Tensor) -> Tensor:
+    """log2 of how bright the clipped parts of the reference may be, (B, 3, H/4, W/4).
+
+    Two things tell: what shorter frames show, trusted, where the reference clips; and bright
+    things that they show where it does not (what moved away). Pull-push carries both into the rest.
+    """
+    shorter = _per_frame((bracket.exposures < 0.9).float())
+    least = bracket.exposures.amin(1, keepdim=True)
+    radiance = bracket.linear / _per_frame(bracket.exposures)
+    clips = 1.0 - bracket.of(bracket.usable, bracket.reference)[:, None]
+    trusted, bright = trust[:, :, None], (radiance.amax(2, keepdim=True) >= 1.0).float()
+    tells = trusted * clips + (1.0 - trusted) * (1.0 - clips) * bright
+    tells = tells * bracket.valid * bracket.usable.clamp_min(1e-3) * shorter
+    frames = tells.shape[1]
+    weight = F.avg_pool2d(tells.flatten(0, 1), 2)
+    weight = -F.max_pool2d(-weight, 3, 1, 1)  # rims are mixtures
+    stops = torch.log2(F.avg_pool2d(radiance.flatten(0, 1), 2).clamp(0.07, 6e4))
+    weight = weight.reshape(-1, frames, *weight.shape[1:]) * _per_frame(bracket.exposures / least)
+    known = (weight * stops.reshape(-1, frames, *stops.shape[1:])).sum(1)
+    return _pull_push(F.avg_pool2d(known, 2), F.avg_pool2d(weight.sum(1), 2))
+
+
+def _pull_push(known: Tensor, weight: Tensor) -> Tensor:
+    """Weighted values (sums ``known`` of ``weight``) carried to where the weight is nothing."""
+    levels = [(known, weight)]
+    while max(levels[-1][1].shape[-2:]) > 1:
+        levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
+    spread = torch.zeros_like(levels[-1][0])
+    for known, weight in reversed(levels):
+        if spread.shape != known.shape:
+            size = known.shape[-2:]
+            spread = F.interpolate(spread, size=size, mode="bilinear", align_corners=False)
+        own = (8.0 * weight).clamp_max(1.0) / weight.clamp_min(1e-9)
+        spread = spread + own * (known - weight * spread)
     return spread
 
 

@@ -190,11 +190,16 @@ def test_a_displacement_is_found_and_undone() -> None:
 
 
 def test_holes_are_filled_from_around() -> None:
-    radiance = torch.full((1, 3, 64, 96), 4.0)
-    covered = torch.ones(1, 1, 64, 96)
-    radiance[..., 24:40, 32:64] = 1.0
-    covered[..., 24:40, 32:64] = 0.0
-    stops = decider._pull_push(radiance, covered)
+    """The reference clips everywhere; a shorter frame knows, but for a place it is not trusted."""
+    linear = torch.ones(1, 2, 3, 64, 96)
+    linear[:, 0] = 0.5  # radiance 4
+    linear[:, 0, :, 24:40, 32:64] = 0.001
+    trust = torch.ones(1, 2, 64, 96)
+    trust[:, 0, 24:40, 32:64] = 0.0
+    given = bracket([-3.0, 0.0], (64, 96))._replace(
+        linear=linear, usable=(linear[:, :, :1] < 1).float()
+    )
+    stops = decider._spread(given, trust)
     assert stops.shape == (1, 3, 16, 24)
     assert torch.allclose(stops, torch.tensor(2.0), atol=0.02)
 
