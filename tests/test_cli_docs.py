@@ -61,6 +61,15 @@ def test_every_operator_has_a_chapter() -> None:
         assert f"## {operator.name} ({', '.join(operator.aliases)})" in text
 
 
+def test_the_architecture_page_names_every_module() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    for path in (ROOT / "hdrmerge").iterdir():
+        if path.suffix == ".py" and path.name != "__main__.py":
+            assert path.name in text, path.name
+        elif (path / "__init__.py").is_file():
+            assert f"{path.name}/" in text, path.name
+
+
 def test_pictures_are_small() -> None:
     for picture in (DOCS / "images").glob("*.jpg"):
         assert picture.stat().st_size < 200_000, picture.name
