@@ -45,7 +45,13 @@ def stack_of(stops: list[float], shape: tuple[int, int] = (37, 52), seed: int = 
 
 def noise_of(stack: ExposureStack) -> NoiseModel:
     n = len(stack)
-    return NoiseModel(np.full(n, 1e-4), np.full(n, 1e-5), 1e-6, stack.shape[0] * stack.shape[1])
+    return NoiseModel(
+        read=np.full(n, 1e-5),
+        gain=np.full(n, 1e-4),
+        curve=1e-6,
+        step=1e-6,
+        pixels=stack.shape[0] * stack.shape[1],
+    )
 
 
 def bracket(stops: list[float], shape: tuple[int, int] = (37, 52)) -> Bracket:
