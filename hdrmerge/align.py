@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,7 +24,10 @@ _FEATURE_PIXELS = 800_000  # of a proxy beyond which features are sought at half
 STILL = 0.15  # px: a smaller displacement is not worth interpolating a frame for
 _SURE = 1.0  # proxy px of standard deviation, where the frame is used, that a model may have
 _GOOD = 0.1  # proxy px up to which no way round through a neighbouring exposure is tried
-_SIGNIFICANT = 3.0  # standard errors by which held-out tiles must prefer the aligned frame
+_SIGNIFICANT = 3.0  # standard errors by which a frame must move, and held-out tiles prefer that
+_VOTE = 0.05  # loss a usable pixel, of at most 1, with which a tile clearly prefers a transform
+_DISSENT = 0.4  # of what tiles gain by a transform, that others may lose
+_TRIPOD = 0.1  # the same, where another frame of the bracket has not moved at all
 _SMALLEST = 24  # px of the coarsest level's shorter side
 _STEPS = 3  # Gauss-Newton steps a level at most
 _SETTLED = 0.005  # px: a step this small is the last
@@ -60,6 +63,7 @@ class _Estimate:
     homography: Matrix
     deviation: float = np.inf
     displacement: float = 0.0
+    dissent: float = 0.0
     chained: bool = False
 
 
@@ -91,6 +95,10 @@ def align(
             found[k] = estimate
             if progress is not None:
                 progress("align", done / len(outwards))
+    if any(e.kind == "none" and e.deviation <= _GOOD for e in found.values()):
+        for k, e in found.items():
+            if e.dissent > _TRIPOD:
+                found[k] = replace(e, kind="none")
     notes = tuple(_note(found[k], factor) for k in range(count))
     to_proxy = _scaling(1 / factor)
     homographies = np.repeat(np.eye(3)[None], count, axis=0)
@@ -112,8 +120,10 @@ def _note(estimate: _Estimate, factor: int) -> AlignmentNote:
         )
     if not np.isfinite(deviation):
         return AlignmentNote("none", "too little in common with the reference to align by")
-    if moved <= max(STILL, 3 * deviation):
+    if moved <= max(STILL, _SIGNIFICANT * deviation):
         return AlignmentNote("none", f"already within {max(moved, 0.01):.2f} px of the reference")
+    if estimate.dissent > 0:
+        return AlignmentNote("none", "left like the others: what seems to move is an object")
     return AlignmentNote("none", "no transform fits better than none")
 
 
@@ -153,18 +163,21 @@ def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -
     starts = [h for h in starts if _sane(h, reference.shape)]
     nothing = _Estimate("none", unaligned)
     for model in _MODELS:
-        start = _best(reference, frame, [_restrict(h, model, reference.shape) for h in starts])
+        options = [_restrict(h, model, reference.shape) for h in starts]
+        start = _best(reference, frame, options, model)
         homography, pair = _refine(reference, frame, start, model)
         if not pair.seen.any():
             continue
         tiles = pair.tiles(homography)
-        step = solve(tiles, model, pair.shape)
+        step = solve(tiles, model, pair.shape, signal=pair.signal(homography))
         deviation = float(step.deviation(tiles.centres[pair.seen], pair.shape).max())
         if not deviation <= _SURE:
             continue
         moved = float(_displacements(homography, unaligned, pair.shape).max())
-        if moved > still and _beats(pair, tiles, homography, model, unaligned, frame.levels[0]):
-            return _Estimate(model, homography, deviation, moved)
+        if moved > max(still, _SIGNIFICANT * deviation):
+            dissent = _dissent(pair, tiles, homography, model, unaligned, frame.levels[0])
+            if dissent < _DISSENT:
+                return _Estimate(model, homography, deviation, moved, dissent)
         if deviation < nothing.deviation:
             nothing = _Estimate("none", unaligned, deviation, moved)
         if moved <= still:
@@ -179,7 +192,7 @@ def _chain(inner: _View, frame: _View, via: _Estimate, still: float) -> _Estimat
     homography = step.homography @ via.homography
     moved = float(_displacements(homography, np.eye(3), inner.shape).max())
     deviation = float(np.hypot(step.deviation, via.deviation))
-    return _Estimate(step.kind, homography, deviation, moved, chained=True)
+    return _Estimate(step.kind, homography, deviation, moved, step.dissent, chained=True)
 
 
 def _search(reference: _View, frame: _View, start: Matrix) -> Matrix:
@@ -197,22 +210,27 @@ def _search(reference: _View, frame: _View, start: Matrix) -> Matrix:
     return h
 
 
-def _best(reference: _View, frame: _View, options: Sequence[Matrix]) -> Matrix:
-    """The option under which most of the picture agrees, judged at half the proxy's resolution.
+def _best(reference: _View, frame: _View, options: Sequence[Matrix], model: Model) -> Matrix:
+    """The option that most of the picture agrees with, refined and judged at half resolution.
 
     All are measured by the noise of the one whose residuals are smallest, over the pixels that
-    every one of them can use.
+    every one of them can use. A tile that fits worse than it could counts once, however much
+    worse: a moving object full of contrast has no more to say than a plain wall of its size.
     """
     level = min(1, len(reference.levels) - 1)
     scale = _scaling(0.5**level)
     scaled = [scale @ h @ np.linalg.inv(scale) for h in options]
     pairs = [Pair(reference.levels[level], frame.levels[level], h) for h in scaled]
+    for _ in range(2):
+        scaled = [_descend(pair, h, model)[0] for pair, h in zip(pairs, scaled, strict=True)]
     noise = [pair.measure_noise(h) for pair, h in zip(pairs, scaled, strict=True)]
     common = np.minimum.reduce([pair.usable for pair in pairs])
     for pair in pairs:
         pair.precision = pairs[int(np.argmin(noise))].precision
-    costs = [pair.cost(h, common).sum() for pair, h in zip(pairs, scaled, strict=True)]
-    return options[int(np.argmin(costs))]
+    costs = np.array([pair.cost(h, common) for pair, h in zip(pairs, scaled, strict=True)])
+    votes = np.minimum(costs - costs.min(axis=0), _VOTE * pairs[0].total(common))
+    best = scaled[int(np.argmin(votes.sum(axis=1)))]
+    return np.asarray(np.linalg.inv(scale) @ best @ scale)
 
 
 def _refine(reference: _View, frame: _View, start: Matrix, model: Model) -> tuple[Matrix, Pair]:
@@ -240,12 +258,15 @@ def _descend(pair: Pair, homography: Matrix, model: Model) -> tuple[Matrix, floa
     return homography @ step, float(_displacements(step, np.eye(3), pair.shape).max())
 
 
-def _beats(
+def _dissent(
     pair: Pair, tiles: Tiles, homography: Matrix, model: Model, unaligned: Matrix, frame: Proxy
-) -> bool:
-    """Whether tiles that had no part in a fit prefer it to the unaligned frame, significantly.
+) -> float:
+    """What tiles that had no part in a fit lose by it against the unaligned frame, over what
+    others gain; inf where the gain is not significant.
 
-    Squares of tiles form a checkerboard; each colour is judged by the other colour's fit.
+    Squares of tiles form a checkerboard; each colour is judged by the other colour's fit. As in
+    ``_best``, a tile's say is bounded. When a hand shook, nearly all gain; before a tripod, an
+    object that moves gains what everything else loses.
     """
     where = np.minimum(pair.usable, pair.usable_at(frame, unaligned))
     before = pair.cost(unaligned, where)
@@ -255,7 +276,11 @@ def _beats(
         step = solve(tiles, model, pair.shape, ~held)
         after = pair.cost(homography @ step.matrix(pair.shape), where)
         gain[held] = (before - after)[held]
-    return bool(gain.sum() > _SIGNIFICANT * np.sqrt(np.square(gain).sum()))
+    most = _VOTE * pair.total(where)
+    gain = np.clip(gain, -most, most)
+    if not gain.sum() > _SIGNIFICANT * np.sqrt(np.square(gain).sum()):
+        return np.inf
+    return float(-gain[gain < 0].sum() / gain[gain > 0].sum())
 
 
 def _scaling(s: float) -> Matrix:

@@ -13,6 +13,7 @@ from hdrmerge.frames import FloatArray, Matrix
 _CELLS = (8, 12)
 _PER_CELL = 16  # features of a cell that are matched
 _SPARE = 60  # features of a cell that are described: which of them a pair can use is not known yet
+_PATCH = 64  # px: smaller pictures hold no ORB feature
 _CANDIDATES = 8000  # features detected
 _SLACK = 8.0  # codes by which a feature may lie outside the range that both frames expose
 _THRESHOLD = 2.5  # px that an inlier may miss by
@@ -38,18 +39,21 @@ def find_features(proxy: Proxy, enlarge: float = 1.0) -> Features:
     """
     import cv2
 
+    empty = np.zeros(0, np.uint8)
+    none = Features(np.zeros((0, 2)), np.zeros((0, 32), np.uint8), empty, np.zeros(0, np.intp))
+    if min(proxy.codes.shape) < _PATCH:
+        return none
     picture = cv2.createCLAHE(8.0, _CELLS[::-1]).apply(proxy.codes)
     orb = cv2.ORB.create(_CANDIDATES, fastThreshold=5)
     found = orb.detect(picture, proxy.usable)
-    words = None
-    if found:
-        cells = _cells(np.array([k.pt for k in found]), proxy.codes.shape)
-        order = np.lexsort((-np.array([k.response for k in found]), cells))
-        kept = order[_rank(cells[order]) < _SPARE]
-        found, words = orb.compute(picture, [found[i] for i in kept])
+    if not found:
+        return none
+    cells = _cells(np.array([k.pt for k in found]), proxy.codes.shape)
+    order = np.lexsort((-np.array([k.response for k in found]), cells))
+    kept = order[_rank(cells[order]) < _SPARE]
+    found, words = orb.compute(picture, [found[i] for i in kept])
     if words is None:
-        empty = np.zeros(0, np.uint8)
-        return Features(np.zeros((0, 2)), np.zeros((0, 32), np.uint8), empty, np.zeros(0, np.intp))
+        return none
     points = np.array([k.pt for k in found])
     x, y = np.round(points).astype(int).T
     codes = cv2.blur(proxy.codes, (9, 9))[y, x]

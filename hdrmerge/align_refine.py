@@ -26,6 +26,7 @@ _SIGMA = 0.7  # px of the Gaussian before gradients: makes them hold over a pixe
 _TUKEY = 4.0  # a residual this many standard deviations large is another object
 _BINS = 16  # of the reference's codes, in which the residual's deviation is measured
 _FLOOR = 0.3  # codes: no residual is surer than rounding
+_SIGNAL = 0.02  # share of the apparent texture, in the worst direction, that must be real
 _ROUNDS = 6  # of reweighting tiles within a step
 _PARAMETERS: dict[Model, list[int]] = {
     "homography": [0, 1, 2, 3, 4, 5, 6, 7],
@@ -84,6 +85,8 @@ class Step:
     def deviation(self, centres: Float64, shape: tuple[int, ...]) -> Float64:
         """(T,) standard deviation in px of the displacement at ``centres``."""
         j = _jacobian(centres, self.model) * (max(shape) / 2)
+        if not np.isfinite(self.covariance).all():
+            return np.full(len(centres), np.inf)
         variance = ((j @ self.covariance) * j).sum(axis=(1, 2))
         return np.asarray(np.sqrt(np.maximum(variance, 0)))
 
@@ -111,13 +114,13 @@ class Pair:
         import cv2
 
         self.shape = h, w = reference.codes.shape
-        self.tile = int(np.clip(2 ** int(np.log2(max(min(h, w) / 16, 1))), 8, 32))
+        self.tile = int(min(np.clip(2 ** int(np.log2(max(min(h, w) / 16, 1))), 8, 32), h, w))
         seen = self.usable_at(frame, homography)
         both = (seen > 0) & (cv2.erode(reference.usable, np.ones((5, 5), np.uint8)) > 0)
         rough = _warp(frame.codes, homography, self.shape, cv2.INTER_NEAREST)
         tones = match_tones(rough[both], reference.codes[both])
         self.usable: FloatArray = both.astype(np.float32)
-        self.seen: Mask = self._totals(seen) > 0.25 * self.tile**2
+        self.seen: Mask = self.total(seen) > 0.25 * self.tile**2
         self._levels = reference.codes
         self._frame = cv2.GaussianBlur(cv2.LUT(frame.codes, tones), (0, 0), _SIGMA)
         self._reference = cv2.GaussianBlur(reference.codes.astype(np.float32), (0, 0), _SIGMA)
@@ -133,6 +136,26 @@ class Pair:
         inner = cv2.erode(frame.usable, np.ones((5, 5), np.uint8))
         seen = _warp(inner, homography, self.shape, cv2.INTER_NEAREST)
         return np.asarray(seen > 0, dtype=np.float32)
+
+    def signal(self, homography: Matrix) -> Float64:
+        """(T, 2, 2): structure tensors between the two pictures' gradients instead of within the
+        reference's. Their noise is independent, so what remains is texture that both see."""
+        import cv2
+
+        r = self._residual(homography)
+        weight = self._weight(r)
+        gx = self._gx + cv2.Sobel(r, cv2.CV_32F, 1, 0, scale=1 / 8)
+        gy = self._gy + cv2.Sobel(r, cv2.CV_32F, 0, 1, scale=1 / 8)
+        wx, wy = weight * self._gx, weight * self._gy
+        s = np.maximum(self.total(weight), 1e-12)
+        mx, my = self.total(wx), self.total(wy)
+        nx, ny = self.total(weight * gx), self.total(weight * gy)
+        out = np.empty((s.size, 2, 2))
+        out[:, 0, 0] = self.total(wx * gx) - mx * nx / s
+        out[:, 1, 1] = self.total(wy * gy) - my * ny / s
+        out[:, 0, 1] = self.total(wx * gy) - mx * ny / s
+        out[:, 1, 0] = self.total(wy * gx) - my * nx / s
+        return (out + out.transpose(0, 2, 1)) / 2
 
     def checkerboard(self) -> Mask:
         """(T,) bool: tiles on the black squares of a board whose squares are 2 x 2 tiles."""
@@ -162,18 +185,14 @@ class Pair:
     def cost(self, homography: Matrix, where: FloatArray) -> Float64:
         """(T,) Tukey's loss (0..1 a pixel) of the residuals, summed over each tile's ``where``."""
         keep = self._keep(self._residual(homography))
-        return self._totals(where * (1 - keep * keep * keep))
+        return self.total(where * (1 - keep * keep * keep))
 
     def tiles(self, homography: Matrix) -> Tiles:
         """The normal equations of a small further displacement, freed of each tile's offset."""
         r = self._residual(homography)
-        weight = self._keep(r)
-        weight *= weight
-        weight *= self.usable
-        weight *= self.precision
-        weight *= self.precision
+        weight = self._weight(r)
         wx, wy = weight * self._gx, weight * self._gy
-        total = self._totals
+        total = self.total
         s = np.maximum(total(weight), 1e-12)
         mx, my, mr = total(wx), total(wy), total(weight * r)
         a = np.empty((s.size, 2, 2))
@@ -198,13 +217,22 @@ class Pair:
             self._latest = key, np.asarray(cv2.subtract(warped, self._reference))
         return self._latest[1]
 
+    def _weight(self, residual: FloatArray) -> FloatArray:
+        """Tukey's weight of each pixel over the residual's variance."""
+        weight = self._keep(residual)
+        weight *= weight
+        weight *= self.usable
+        weight *= self.precision
+        weight *= self.precision
+        return weight
+
     def _keep(self, residual: FloatArray) -> FloatArray:
         """1 - (z / c)^2 floored at 0, for residuals of z standard deviations."""
         z = residual * self.precision
         z *= np.float32(1 / _TUKEY)
         return np.asarray(np.maximum(1 - z * z, 0))
 
-    def _totals(self, values: NDArray[Any]) -> Float64:
+    def total(self, values: NDArray[Any]) -> Float64:
         """(T,) sums over tiles; a margin smaller than a tile on the right and below is left out."""
         import cv2
 
@@ -215,12 +243,19 @@ class Pair:
         return np.asarray(means, dtype=np.float64).ravel() * (t * t)
 
 
-def solve(tiles: Tiles, model: Model, shape: tuple[int, ...], use: Mask | None = None) -> Step:
+def solve(
+    tiles: Tiles,
+    model: Model,
+    shape: tuple[int, ...],
+    use: Mask | None = None,
+    signal: Float64 | None = None,
+) -> Step:
     """The displacement that the tiles (those of ``use``) agree on.
 
     Tiles that disagree lose weight (Geman and McClure 1987), so that an object that moves as one
     does not pull; the covariance comes from how far the tiles scatter about the answer, so that
-    neighbours' common errors count.
+    neighbours' common errors count. With ``signal`` (see ``Pair.signal``) noise is not taken for
+    texture that would make the answer sure; it is infinite where there is nothing else.
     """
     j = _jacobian(tiles.centres, model) * (max(shape) / 2)
     count = j.shape[2]
@@ -241,6 +276,12 @@ def solve(tiles: Tiles, model: Model, shape: tuple[int, ...], use: Mask | None =
         spread = max(float(np.median(informed)) / 1.386, 1.0) if informed.size else 1.0
         weight = base / (1 + q / (6 * spread)) ** 2
     scores = weight[:, None] * (left[:, None, :] @ j)[:, 0]
+    if signal is not None:
+        seen = weighted @ (signal @ j).reshape(-1, count)
+        share = np.linalg.eigvals(np.linalg.solve(normal, seen)).real
+        if share.min() < _SIGNAL:
+            return Step(model, p, np.full((count, count), np.inf))
+        normal = seen
     back = np.linalg.inv(normal)
     return Step(model, p, back @ (scores.T @ scores) @ back)
 
