@@ -80,11 +80,12 @@ def evaluate(
     methods: Sequence[str],
     *,
     progress: Callable[[str, float], None] | None = None,
-    keep: Callable[[Path, str, FloatArray, SimulatedBracket], None] | None = None,
+    keep: Callable[[Path, str, FloatArray, FloatArray, Mask], None] | None = None,
 ) -> list[Result]:
     """Scores of every method on every bracket folder.
 
-    ``keep`` is handed each scale-aligned estimate (1 = the shortest frame's saturation). Raises
+    ``keep`` is handed each bracket's folder, the method, its scale-aligned estimate (1 = the
+    shortest frame's saturation), the truth that it fits best and that one's motion mask. Raises
     InputError for folders that hold no bracket and results that are missing, UsageError for
     methods that do not exist.
     """
@@ -100,10 +101,10 @@ def evaluate(
             start = time.perf_counter()
             estimates = _estimates(method, bracket, folder)
             seconds = time.perf_counter() - start
-            result, aligned = _best(folder.name, method, estimates, views, plain, seconds)
+            result, aligned, view = _best(folder.name, method, estimates, views, plain, seconds)
             results.append(result)
             if keep is not None:
-                keep(folder, method, aligned, bracket)
+                keep(folder, method, aligned, view.truth, view.regions["motion"])
             done += 1
             if progress is not None:
                 progress(f"{folder.name}: {method}", done / steps)
@@ -199,7 +200,7 @@ def _best(
     views: list[_View],
     plain: FloatArray,
     seconds: float,
-) -> tuple[Result, FloatArray]:
+) -> tuple[Result, FloatArray, _View]:
     """The scores of the estimate and view that fit best over the whole picture."""
     best: tuple[float, FloatArray, FloatArray, _View] | None = None
     for estimate in estimates:
@@ -228,7 +229,7 @@ def _best(
         harm=harm,
         seconds=seconds,
     )
-    return result, aligned
+    return result, aligned, view
 
 
 def summarise(

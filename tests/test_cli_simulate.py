@@ -37,9 +37,10 @@ def test_bracket_of_a_file_and_its_scores(hdrmerge: Command, scene: Path, tmp_pa
     assert [Path(f).name for f in report["frames"]] == [f"frame_{k}.jpg" for k in range(3)]
     assert report["stops"] == [-2, 0, 2] and report["reference"] == 1 and report["moving"] > 0
     assert read_radiance(out / "truth.exr")[0].shape[2] == 3
-    scores = tmp_path / "scores.json"
-    done = hdrmerge("evaluate", out, "-m", "single", "-m", "oracle", "-o", scores)
+    scores, page = tmp_path / "scores.json", tmp_path / "page.html"
+    done = hdrmerge("evaluate", out, "-m", "single", "-m", "oracle", "-o", scores, "--page", page)
     assert done.code == ExitCode.OK
+    assert page.read_text().count("data:image/jpeg") == 5
     assert len(done.out.splitlines()) == 3 and "oracle" in done.out
     single, oracle = json.loads(scores.read_text())
     assert single["regions"]["all"]["psnr_mu"] < oracle["regions"]["all"]["psnr_mu"]

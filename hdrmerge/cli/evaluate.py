@@ -32,20 +32,30 @@ def evaluate(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="Write everything to this .json.")
     ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Write a page with pictures to this .html.")
+    ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
     """Scores merges of simulated brackets against the truth."""
     from hdrmerge import evaluate as scoring
     from hdrmerge.cli.console import finite
+    from hdrmerge.evaluate_page import Page
 
     console = Console(quiet=quiet, as_json=as_json)
     if output is not None:
         check_output(output, (".json",), [])
+    if page is not None:
+        check_output(page, (".html",), [])
     brackets = scoring.find_brackets(folders)
     methods = method or ["single", "plain", "default", "oracle", "oracle+truth"]
+    pictures = Page()
+    keep = pictures.keep if page is not None else None
     with console.progress() as progress:
-        results = scoring.evaluate(brackets, methods, progress=progress)
+        results = scoring.evaluate(brackets, methods, progress=progress, keep=keep)
+    if page is not None:
+        pictures.write(page, HEADER, table_rows(results), results)
     rows = [result.to_dict() for result in results]
     if output is not None:
         import json
