@@ -188,9 +188,10 @@ def _variance(
         (a, float(noise.read[k]) ** 0.5 / float(t)),
         (b, float(noise.read[reference]) ** 0.5),
     ):
-        near_black = np.square(value * np.float32(1.0 / sigma))
+        near_black = np.square(value * np.float32(0.4 / sigma))
         variance += np.float32((0.5 * sigma) ** 2) * np.exp(-near_black)
         variance += np.float32((0.16 * sigma) ** 2)
+    variance += np.float32(noise.step**2 * (1.0 + 1.0 / float(t) ** 2))
     return variance
 
 

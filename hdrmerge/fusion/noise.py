@@ -25,13 +25,15 @@ class NoiseModel:
 
     ``read`` and ``gain`` are (N,). Read noise and photon noise make the first two terms (Foi et
     al. 2008, eq. 2); quantisation and JPEG errors, even in codes, reach linear values through the
-    slope of the inverse response and are soaked up by all three. ``pixels`` is the number of pixels
-    of the frames that it was measured on.
+    slope of the inverse response and are soaked up by all three. ``step`` is the linear value of
+    one code near black: errors of its size are alike in neighbouring pixels, so that averaging does
+    not remove them. ``pixels`` is the number of pixels of the frames that it was measured on.
     """
 
     read: NDArray[np.float64]
     gain: NDArray[np.float64]
     curve: float
+    step: float
     pixels: int
 
     def variance(self, linear: FloatArray, frame: int) -> FloatArray:
@@ -86,15 +88,16 @@ def estimate_noise(stack: ExposureStack) -> NoiseModel:
                 continue
             rows.append((si / ti**2 + sj / tj**2, x * (si / ti + sj / tj), 2 * x * x, measured))
             counts.append(min(count, 1000) ** 0.5)
-    floor = _quantisation(stack)
+    step = _dark_step(stack)
     if len(rows) < 3:
         read, gain, curve = 4e-6, 1.0 / 4000.0, 1e-5
     else:
         read, gain, curve = _fit(np.array(rows), np.array(counts))
     return NoiseModel(
-        read=np.maximum(read * scales, floor),
+        read=np.maximum(read * scales, max(step**2 / 12, 1e-10)),
         gain=np.maximum(gain, 1e-7) * scales,
         curve=curve,
+        step=step,
         pixels=height * width,
     )
 
@@ -160,13 +163,13 @@ def _fit(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float,
     return float(best[0]), float(best[1]), float(best[2])
 
 
-def _quantisation(stack: ExposureStack) -> float:
-    """Variance of rounding to codes in the darks, the least that read noise can be."""
+def _dark_step(stack: ExposureStack) -> float:
+    """Linear value of one code near black."""
     frame = stack.frames[stack.reference]
     if frame.pixels.dtype == np.float32:
-        return 1e-10
+        return 0.0
     step = 1.0 / (frame.white - frame.black)
-    if frame.encoding == "display":
-        curve = stack.response.curve.mean(axis=1)
-        step = float(np.interp(8 * step, np.linspace(0, 1, len(curve)), curve)) / 8
-    return max(step**2 / 12, 1e-10)
+    if frame.encoding == "linear":
+        return step
+    curve = stack.response.curve.mean(axis=1)
+    return float(np.interp(8 * step, np.linspace(0, 1, len(curve)), curve)) / 8
