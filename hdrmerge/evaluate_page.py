@@ -57,8 +57,8 @@ class Page:
             "<!doctype html><html lang=en><meta charset=utf-8><title>hdrmerge evaluate</title>",
             f"<style>{_STYLE}</style><h1>Merges against the truth</h1>",
             "<p>PSNR of mu-law images in dB for the whole picture, where something moves, and "
-            "where nothing does; then the whole picture's linear PSNR, SSIM and PU21-PSNR, the colour "
-            "cast and the share of static pixels worse than the plain merge.</p>",
+            "where nothing does; then the whole picture's linear PSNR, SSIM and PU21-PSNR, the "
+            "colour cast and the share of static pixels worse than the plain merge.</p>",
             _table(header, rows),
         ]
         for name, shown in self.pictures.items():

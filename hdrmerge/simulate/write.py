@@ -225,9 +225,18 @@ def read_bracket(folder: Path) -> SimulatedBracket:
 
     Raises InputError where ``folder`` holds none or a file of it is damaged.
     """
+    try:
+        return _assemble(folder, bracket_facts(folder))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{folder / 'scene.json'} is not of this version or is damaged ({error}).",
+            "Simulate the bracket again.",
+        ) from error
+
+
+def _assemble(folder: Path, facts: dict[str, Any]) -> SimulatedBracket:
     from hdrmerge.io import read_frames
 
-    facts = bracket_facts(folder)
     rows = facts["frames"]
     settings = dict(facts["config"])
     settings["motion"] = MotionConfig(**{k: _tupled(v) for k, v in settings["motion"].items()})

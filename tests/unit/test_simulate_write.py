@@ -90,6 +90,15 @@ def test_folder_without_a_bracket_is_refused(tmp_path: Path) -> None:
         read_bracket(tmp_path)
 
 
+def test_facts_of_another_version_are_refused(tmp_path: Path) -> None:
+    write_bracket(_bracket(), tmp_path)
+    facts = json.loads((tmp_path / "scene.json").read_text())
+    facts["config"]["lens"] = "unknown"
+    (tmp_path / "scene.json").write_text(json.dumps(facts))
+    with pytest.raises(InputError, match="not of this version"):
+        read_bracket(tmp_path)
+
+
 def test_damaged_mask_is_named(tmp_path: Path) -> None:
     write_bracket(_bracket(), tmp_path)
     (tmp_path / "same_1.png").write_bytes(b"")
