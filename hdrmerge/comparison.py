@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 GRID = np.linspace(0, 1, 255 * 4 + 1)  # code fractions at which a trial curve is tabulated
 BIN = 0.1  # width of a brightness bin, natural log
 CLIPPED = 0.998  # code fraction from which a pixel is clipped
-TOP = 0.98  # code fraction up to which the mean of a block is used
+TOP = 0.988  # code fraction up to which the mean of a block is used
 DARKEST = 6 / 255  # below, 8-bit codes say too little
 PER_CELL = 12  # samples of a brightness bin that one tile may give
 TEXTURE = 0.15  # error per unit of texture: what misalignment and chroma subsampling leave
@@ -33,6 +33,20 @@ FARTHEST = 5.3 * np.log(2)
 PIXELS = SIDE * SIDE
 
 
+class Place:
+    """Where code fractions (S,) lie on ``GRID``, so that many curves can be looked up there."""
+
+    def __init__(self, code: Array) -> None:
+        at = np.clip(code, 0, 1) * (len(GRID) - 1)
+        self.low = np.minimum(at.astype(np.intp), len(GRID) - 2)
+        self.part = at - self.low
+
+    def look_up(self, table: Array) -> Array:
+        """``table`` (len(GRID),) interpolated linearly."""
+        low = table[self.low]
+        return np.asarray(low + self.part * (table[self.low + 1] - low))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
     """Samples of frames ``darker`` and ``brighter``: code statistics (S,), per sample.
@@ -43,6 +57,7 @@ class Pair:
     darker: int
     brighter: int
     mean: tuple[Array, Array]
+    place: tuple[Place, Place]
     variance: tuple[Array, Array]
     noise: tuple[Array, Array]
     channel: NDArray[np.intp]
@@ -89,6 +104,7 @@ def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
                     i,
                     j,
                     (mean[0], mean[1]),
+                    (Place(mean[0]), Place(mean[1])),
                     (spread[0], spread[1]),
                     (floor[0], floor[1]),
                     chosen % 3,
@@ -147,10 +163,10 @@ class Trial:
         self.bend = np.gradient(self.slope, GRID)
         self.rising = np.maximum.accumulate(self.x) + np.arange(len(GRID)) * 1e-12
 
-    def linear(self, mean: Array, variance: Array) -> Array:
-        """Mean exposure of blocks with that mean and variance of codes."""
-        x = np.interp(mean, GRID, self.x)
-        correction = 0.5 * np.interp(mean, GRID, self.bend) * variance
+    def linear(self, place: Place, variance: Array) -> Array:
+        """Mean exposure of blocks with codes of that mean and variance."""
+        x = place.look_up(self.x)
+        correction = 0.5 * place.look_up(self.bend) * variance
         return np.asarray(np.maximum(x + np.clip(correction, -0.3 * x, 0.3 * x), 1e-7))
 
     def code(self, x: Array) -> Array:
@@ -165,12 +181,15 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     median) are dropped. None where nothing overlaps.
     """
     log, relative, codes = [], [], []
-    for mean, variance, noise in zip(pair.mean, pair.variance, pair.noise, strict=True):
+    slope = np.ones(1)
+    for mean, place, variance, noise in zip(
+        pair.mean, pair.place, pair.variance, pair.noise, strict=True
+    ):
         if trial is None:
-            x, slope = np.maximum(mean, 1e-7), np.ones_like(mean)
+            x = np.maximum(mean, 1e-7)
             codes.append(mean)
         else:
-            x, slope = trial.linear(mean, variance), np.interp(mean, GRID, trial.slope)
+            x, slope = trial.linear(place, variance), place.look_up(trial.slope)
             codes.append(trial.code(x))
         log.append(np.log(x))
         relative.append(slope**2 * noise / x**2)  # variance of a pixel's log exposure
@@ -189,11 +208,7 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     raw = np.floor(level[keep] / BIN).astype(np.intp)
     found, bins, counts = np.unique(raw, return_inverse=True, return_counts=True)
     difference = (log[1] - log[0])[keep] + ((relative[1] - relative[0])[keep] / (2 * PIXELS)) - step
-    texture = pair.variance[1][keep] / np.maximum(pair.mean[1][keep], 1e-3) ** 2
-    if trial is not None:
-        x = np.exp(log[1][keep])
-        texture = np.interp(pair.mean[1][keep], GRID, trial.slope) ** 2 * pair.variance[1][keep]
-        texture = texture / x**2
+    texture = (slope**2 * pair.variance[1] / np.exp(2 * log[1]))[keep]  # of the brighter frame
     weights = 1 / ((vi + vj)[keep] + TEXTURE**2 * texture + 1e-5)
     centre, spread = _robust(difference, weights, bins, counts)
     weights = weights * _bisquare((difference - centre[bins]) / (4 * spread[bins]))
@@ -240,7 +255,7 @@ def _robust(
 
 def _medians(value: Array, bins: NDArray[np.intp], counts: NDArray[np.intp]) -> Array:
     """Median of ``value`` in each bin; ``bins`` ascend."""
-    order = np.lexsort((value, bins))
+    order = np.argsort(bins * 100.0 + np.clip(value, -40, 40))
     start = np.cumsum(counts) - counts
     low, high = order[start + (counts - 1) // 2], order[start + counts // 2]
     return np.asarray((value[low] + value[high]) / 2)

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.comparison import GRID, Array, Levels, Pair, Trial, compare
 
@@ -82,9 +84,10 @@ def _spline(place: Array, count: int) -> Array:
     return weights
 
 
-def srgb_inverse(code: Array) -> Array:
+def srgb_inverse(code: NDArray[np.floating[Any]]) -> Array:
     """Linear value of an sRGB code fraction (IEC 61966-2-1)."""
-    return np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    linear = np.where(code <= 0.04045, code / 12.92, ((code + 0.055) / 1.055) ** 2.4)
+    return np.asarray(linear, dtype=np.float64)
 
 
 def fit_response(
