@@ -95,7 +95,8 @@ def align(
             found[k] = estimate
             if progress is not None:
                 progress("align", done / len(outwards))
-    if any(e.kind == "none" and e.deviation <= _GOOD for e in found.values()):
+    stays = [e.displacement <= still and e.deviation <= _GOOD for e in found.values()]
+    if sum(stays) > 1:  # the reference, and another
         for k, e in found.items():
             if e.dissent > _TRIPOD:
                 found[k] = replace(e, kind="none")
