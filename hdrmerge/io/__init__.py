@@ -9,7 +9,7 @@ from pathlib import Path
 from hdrmerge.errors import InputError
 from hdrmerge.frames import Frame
 from hdrmerge.io.atomic import write_bytes, write_text
-from hdrmerge.io.detect import detect, open_input
+from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.display import write_display
 from hdrmerge.io.exr import read_exr, write_exr
 from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
@@ -37,7 +37,7 @@ def read_frame(path: Path) -> Frame:
     anything that cannot be read as a photograph, ResourceError for one that is too large.
     """
     path = Path(path)
-    with open_input(path) as file:
+    with enough_memory(path), open_input(path) as file:
         kind = detect(file, path)
         if kind in ("exr", "hdr", "pfm"):
             raise InputError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Literal
 
-from hdrmerge.errors import InputError
+from hdrmerge.errors import InputError, ResourceError
 from hdrmerge.io.containers import JPEG_MAGIC, PNG_MAGIC, TiffReader
 
 Kind = Literal["jpeg", "png", "tiff", "raw", "exr", "hdr", "pfm"]
@@ -54,6 +56,18 @@ def open_input(path: Path) -> BinaryIO:
         raise InputError(f"{path} may not be read.", "Check its permissions.") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {error}.") from None
+
+
+@contextlib.contextmanager
+def enough_memory(path: Path) -> Iterator[None]:
+    """Turns running out of memory while ``path`` is read into a ResourceError."""
+    try:
+        yield
+    except MemoryError:
+        raise ResourceError(
+            f"{path} needs more memory than there is.",
+            "Close other programs, or the file is damaged.",
+        ) from None
 
 
 def detect(file: BinaryIO, path: Path) -> Kind:

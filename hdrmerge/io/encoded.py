@@ -176,10 +176,8 @@ def _decode_tiff(file: BinaryIO, path: Path) -> Codes:
     """First full-size picture of a TIFF as uint8, uint16 or float32 (H, W, 3) RGB."""
     try:
         return _three_channels(_tiff_samples(file, path), path, bgr=False)
-    except (InputError, ResourceError):
+    except (InputError, ResourceError, MemoryError):
         raise
-    except MemoryError:
-        raise ResourceError(f"{path} needs more memory than there is.") from None
     except Exception as error:  # a decoder of foreign bytes raises whatever it meets
         raise InputError(f"{path} is a damaged TIFF ({error}).", "Copy or save it again.") from None
 

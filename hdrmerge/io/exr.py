@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.errors import InputError, OutputError, UsageError
 from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, RadianceMap
 from hdrmerge.io.atomic import atomic_path
-from hdrmerge.io.detect import open_input
+from hdrmerge.io.detect import enough_memory, open_input
 from hdrmerge.io.encoded import check_size
 from hdrmerge.report import MergeReport
 
@@ -105,25 +106,31 @@ def read_exr(path: Path) -> tuple[FloatArray, dict[str, Any]]:
     one channel becomes grey; alpha and other channels are left out. Raises InputError for what is
     damaged, deep, subsampled (luminance-chroma) or without colour.
     """
-    import OpenEXR
-
     parts = _headers(path)
     index, group = _colour_group(parts, path)
+    with enough_memory(path):
+        pixels = _pixels(path, len(parts), index, group)
+        channels = 3 if pixels.shape[2] >= 3 else 1
+        colour = np.broadcast_to(pixels[..., :channels], (*pixels.shape[:2], 3))
+        return np.ascontiguousarray(colour, dtype=np.float32), parts[index]
+
+
+def _pixels(path: Path, parts: int, index: int, group: str) -> NDArray[Any]:
+    """(H, W, C) of one channel group of part ``index``, of the ``parts`` that the header lists."""
+    import OpenEXR
+
     chatter = io.StringIO()  # OpenEXR prints that pixels are damaged, and then leaves out the part
     try:
         with contextlib.redirect_stdout(chatter):
             file = OpenEXR.File(str(path))
-        if len(file.parts) < len(parts):
+        if len(file.parts) < parts:
             raise _damaged(path, chatter.getvalue().partition(" - ")[2] or "its pixels are damaged")
-        pixels = file.channels(index)[group].pixels
+        pixels: NDArray[Any] = file.channels(index)[group].pixels
     except (InputError, MemoryError):
         raise
     except Exception as error:
         raise _damaged(path, error) from None
-    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
-    channels = 3 if pixels.shape[2] >= 3 else 1
-    colour = np.broadcast_to(pixels[..., :channels], (*pixels.shape[:2], 3))
-    return np.ascontiguousarray(colour, dtype=np.float32), parts[index]
+    return pixels[..., None] if pixels.ndim == 2 else pixels
 
 
 def read_exr_header(path: Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from hdrmerge.errors import InputError, OutputError
 from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, Matrix, RadianceMap
 from hdrmerge.io.atomic import write_bytes
-from hdrmerge.io.detect import detect, open_input
+from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.encoded import check_size, read_encoded
 from hdrmerge.io.exr import exr_facts, exr_primaries, parse_report, read_exr, read_exr_header
 from hdrmerge.io.icc import rgb_to_xyz, white_to_white, xyz_to_rec709
@@ -64,7 +64,7 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
     and infinity may occur in all but TIFF. ``facts`` are plain types, as of ``read_header``.
     Raises InputError for what is damaged or no HDR picture.
     """
-    with open_input(path) as file:
+    with enough_memory(path), open_input(path) as file:
         kind = detect(file, path)
         if kind == "exr":
             pixels, header = read_exr(path)
@@ -84,7 +84,7 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
             facts, primaries = _facts("float TIFF", pixels), None
         else:
             raise _not_hdr(path)
-    return _in_rec709(pixels, primaries), facts
+        return _in_rec709(pixels, primaries), facts
 
 
 def read_header(path: Path) -> dict[str, Any]:

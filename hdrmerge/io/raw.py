@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.errors import InputError, ResourceError
+from hdrmerge.errors import InputError
 from hdrmerge.frames import CaptureSettings, Codes, Frame, Matrix
 from hdrmerge.io.containers import TiffReader
 from hdrmerge.io.encoded import check_size
@@ -45,10 +45,6 @@ def read_raw(file: BinaryIO, path: Path) -> Frame:
     try:
         with rawpy.imread(file) as raw:
             return _develop(raw, path, exif.settings)
-    except (InputError, ResourceError):
-        raise
-    except MemoryError:
-        raise ResourceError(f"{path} needs more memory than there is.") from None
     except rawpy.NotSupportedError as error:
         raise InputError(f"{path} is a RAW file of an unsupported kind ({error}).") from None
     except (rawpy.LibRawError, ValueError, OSError, RuntimeError) as error:
