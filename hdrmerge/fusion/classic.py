@@ -13,13 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.frames import Decisions, ExposureStack, FloatArray
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
 
+_BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
 _SATURATED = np.float32(0.92)  # linear values above are not compared
 _TOLERANCE = np.float32(0.05)  # relative error of exposure and response that is no motion
 _SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
@@ -29,41 +32,68 @@ _FEWEST = 20  # strong pixels that make a moving thing
 
 
 def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
-    """Trust of each frame against the reference, (N, h, w) at the stack's resolution.
+    """Trust of each frame against the reference, (N, h, w) at the stack's resolution, and a fill
+    for where the reference clips and no frame is trusted.
 
     ``noise`` may have been measured on the larger frames that ``stack`` is a proxy of. Costs about
-    0.3 s a frame of 1.5 MP.
+    0.2 s of CPU a frame of 1.5 MP.
     """
     height, width = stack.shape
     noise = noise.averaged(height * width)
     frames = [stack.linear(k) for k in range(len(stack))]
-    trust = np.stack([valid.astype(np.float32) for _, valid in frames])
     linear = [x for x, _ in frames]
+    trust = np.stack([valid.astype(np.float32) for _, valid in frames])
     below = [unclipped(x) for x in linear]
+    del frames
+
+    bands = [slice(start, min(start + _BAND, height)) for start in range(0, height, _BAND)]
     reference = stack.reference
-
-    def chain(order: range) -> None:
-        used = [reference]
-        for k in order:
-            known, limit, exposed = _known(stack, linear, below, trust, used)
-            seen = frames[k][1]
-            if not seen.all():  # what a frame does not see is no difference
-                linear[k][~seen] = known[~seen] * np.float32(stack.exposures[k])
-            evidence = _evidence(stack, noise, linear[k], k, known, limit, exposed)
-            trust[k] *= 1.0 - _moving(evidence)
-            used.append(k)
-
     with ThreadPoolExecutor(2) as pool:
-        orders = range(reference - 1, -1, -1), range(reference + 1, len(stack))
-        for future in [pool.submit(chain, order) for order in orders]:
-            future.result()
+        for order in (range(reference - 1, -1, -1), range(reference + 1, len(stack))):
+            used = [reference]
+            for k in order:
+                compare = partial(_compare, stack, noise, linear, below, trust, used, k)
+                evidence = np.concatenate(list(pool.map(compare, bands)))
+                trust[k] *= 1.0 - _moving(evidence)
+                used.append(k)
     fill = _fill(stack, linear, below, trust)
     weight = None if fill is None else np.ones((height, width), np.float32)
     return Decisions(trust=trust, fill=fill, fill_weight=weight)
 
 
-def _known(
+def _compare(
     stack: ExposureStack,
+    noise: NoiseModel,
+    linear: Sequence[FloatArray],
+    below: Sequence[FloatArray],
+    trust: FloatArray,
+    used: Sequence[int],
+    k: int,
+    rows: slice,
+) -> FloatArray:
+    """Standard deviations (rows, w) by which frame k differs from what the frames ``used`` say."""
+    import cv2
+
+    height, width = trust.shape[1:]
+    top, bottom = max(0, rows.start - _HALO), min(height, rows.stop + _HALO)
+    band = slice(top, bottom)
+    known, limit, exposed = _known(
+        stack.exposures, [x[band] for x in linear], [x[band] for x in below], trust[:, band], used
+    )
+    t = np.float32(stack.exposures[k])
+    limit = np.minimum(limit, _SATURATED / t)[..., None]
+    a, b = np.minimum(known, limit), np.minimum(linear[k][band] / t, limit)
+    unseen = trust[k, band] == 0  # what a frame does not see is no difference
+    b[unseen] = a[unseen]
+    side = 1 << (len(_SLACK) - 1)  # sizes that halve evenly
+    pad = (0, -(bottom - top) % side, 0, -width % side)
+    a, b, exposed = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REPLICATE) for x in (a, b, exposed))
+    evidence = _evidence(noise, (stack.reference, k), t, a, b, exposed)
+    return evidence[rows.start - top : rows.stop - top, :width]
+
+
+def _known(
+    exposures: NDArray[np.float64],
     linear: Sequence[FloatArray],
     below: Sequence[FloatArray],
     trust: FloatArray,
@@ -72,12 +102,10 @@ def _known(
     """Radiance (h, w, 3) that the frames ``used`` agree on; up to which radiance they can tell it
     (h, w); and the exposure (h, w) that went into it."""
     total = np.zeros_like(linear[0])
-    exposed = np.zeros_like(below[0])
-    coverage = np.zeros_like(exposed)
-    limit = np.zeros_like(exposed)
+    exposed, coverage, limit = (np.zeros_like(below[0]) for _ in range(3))
     ceiling = np.zeros_like(total)
     for k in used:
-        t = np.float32(stack.exposures[k])
+        t = np.float32(exposures[k])
         weight = trust[k] * below[k]
         total += weight[..., None] * linear[k]
         exposed += weight * t
@@ -94,25 +122,28 @@ def _known(
 
 
 def _evidence(
-    stack: ExposureStack,
     noise: NoiseModel,
-    linear: FloatArray,
-    k: int,
-    known: FloatArray,
-    limit: FloatArray,
+    pair: tuple[int, int],
+    t: np.float32,
+    a: FloatArray,
+    b: FloatArray,
     exposed: FloatArray,
 ) -> FloatArray:
-    """Standard deviations (h, w) by which frame k differs from the ``known`` radiance."""
+    """Standard deviations (h, w) by which ``b``, of exposure ``t``, differs from ``a``; both
+    (h, w, 3) radiance with sides that halve evenly. ``pair``: the frames that their noise is of."""
     import cv2
 
-    t = np.float32(stack.exposures[k])
-    limit = np.minimum(limit, _SATURATED / t)[..., None]
-    a, b = np.minimum(known, limit), np.minimum(linear / t, limit)
     levels: list[tuple[FloatArray, FloatArray]] = []  # deviations, and the power to see any
     pooled = 9.0  # pixels in a window
     for slack in _SLACK:
-        variance = _variance(noise, stack.reference, k, t, a, b, exposed, pooled)
+        if levels:
+            half = (a.shape[1] // 2, a.shape[0] // 2)
+            a, b, exposed = (
+                cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed)
+            )
+            pooled *= 4.0
         mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
+        variance = _variance(noise, pair, t, mean_a, mean_b, exposed, pooled)
         red, green, blue = cv2.split(cv2.max(mean_a, mean_b))
         brightest = cv2.max(cv2.max(red, green), blue)
         variance += np.square(_TOLERANCE * brightest)[..., None]
@@ -122,10 +153,6 @@ def _evidence(
         square = cv2.divide(cv2.multiply(difference, difference), variance)
         variance += np.square(cv2.max(range_a, range_b) * np.float32(slack / 2))
         levels.append((cv2.sqrt(_sum(square)), _sum(cv2.divide(1.0, variance))))
-        h, w = a.shape[:2]
-        half = (max(1, (w + 1) // 2), max(1, (h + 1) // 2))
-        a, b, exposed = (cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed))
-        pooled *= 4.0
     evidence, power = levels.pop()
     while levels:
         finer, finer_power = levels.pop()
@@ -168,30 +195,30 @@ def _beyond(a: FloatArray, b: FloatArray, slack: float) -> tuple[FloatArray, Flo
 
 def _variance(
     noise: NoiseModel,
-    reference: int,
-    k: int,
+    pair: tuple[int, int],
     t: np.float32,
     a: FloatArray,
     b: FloatArray,
     exposed: FloatArray,
     pooled: float,
 ) -> FloatArray:
-    """Variance of the difference of window means of ``pooled`` pixels, (h, w, 3).
+    """Variance of the difference of window means ``a`` and ``b`` of ``pooled`` pixels, (h, w, 3).
 
     Near black a camera's codes end at zero, which lifts the mean by up to 0.4 standard deviations:
-    an error that no averaging removes.
+    an error that no averaging removes, as are those of the size of a code's step.
     """
+    reference, k = pair
     variance = noise.variance(a, reference) / exposed[..., None]
     variance += noise.variance(b * t, k) / (t * t)
     variance *= np.float32(1.0 / pooled)
+    variance += np.float32(noise.step**2 * (1.0 + 1.0 / float(t) ** 2))
     for value, sigma in (
         (a, float(noise.read[k]) ** 0.5 / float(t)),
         (b, float(noise.read[reference]) ** 0.5),
     ):
-        near_black = np.square(value * np.float32(0.4 / sigma))
-        variance += np.float32((0.5 * sigma) ** 2) * np.exp(-near_black)
+        beyond_black = np.square(value * np.float32(0.4 / sigma))
+        variance += np.float32((0.5 * sigma) ** 2) / (1.0 + np.square(beyond_black))
         variance += np.float32((0.16 * sigma) ** 2)
-    variance += np.float32(noise.step**2 * (1.0 + 1.0 / float(t) ** 2))
     return variance
 
 
