@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import ResourceError, StackError, WeightsError
 from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
+from hdrmerge.fusion import classic
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.models.checkpoint import load_network
@@ -49,7 +50,8 @@ def decide(
 ) -> Decisions:
     """What a deciding network trusts and fills, at the resolution of the stack's proxy.
 
-    Raises WeightsError when there are no such weights, ResourceError when memory or the device
+    The classical judgement is its prior: what either of the two sees as moving is rejected, for
+    they miss different things. Raises WeightsError when there are no such weights, ResourceError when memory or the device
     asked for is missing.
     """
     from hdrmerge.models.decider import Decider, bracket_of
@@ -61,10 +63,11 @@ def decide(
             f"Use --model {weights.model} with them.",
         )
     proxy = stack.proxy(config.proxy_pixels)
+    prior = torch.from_numpy(classic.decide(proxy, noise).trust)[None].to(_device(network))
     bracket = bracket_of(proxy, noise, unclipped, str(_device(network)))
     try:
         with torch.inference_mode():
-            decision = network(bracket)
+            decision = network(bracket, prior)
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise

@@ -38,6 +38,7 @@ ENOUGH = 0.5  # trust below which the merge turns to the fallback, as in fusion.
 SHORTEST = 1e-4  # what is left of the shortest frame's weight where it clips, likewise
 MULTIPLE = 16  # height and width are padded to multiples of this inside
 EVIDENCE = 10  # channels of evidence a frame
+CLUES = 6  # channels that speak for what is borrowed from a frame
 POOLED = (4, 8, 16)  # pixels over which differences are pooled for the trunk
 SUPPORT = (1, 3, 7)  # radii in cells over which displacements are voted on
 BAND = 16  # rows of cells that are searched at a time
@@ -78,6 +79,11 @@ class Bracket(NamedTuple):
         x = linear.clamp(0.0, 1.0)
         slope = _per_frame(self.gain) + self.curve[:, None, None, None, None] * x
         return x * slope + _per_frame(self.read)
+
+    def shortest(self) -> Tensor:
+        """(B, N) bool: the frame with the least exposure."""
+        first = self.exposures.argmin(1, keepdim=True)
+        return torch.zeros_like(self.exposures, dtype=torch.bool).scatter_(1, first, True)
 
     def of(self, values: Tensor, frame: Tensor) -> Tensor:
         """(B, ...) of ``values`` (B, N, ...): frame ``frame`` (B,) of each bracket."""
@@ -137,18 +143,23 @@ def merge(bracket: Bracket, trust: Tensor) -> tuple[Tensor, Tensor]:
     Poisson-weighted mean gives; frames fade out below saturation, the shortest never to nothing.
     """
     x, t = bracket.linear, _per_frame(bracket.exposures)
-    shortest = torch.zeros_like(bracket.exposures, dtype=torch.bool)
-    shortest.scatter_(1, bracket.exposures.argmin(1, keepdim=True), True)
+    covered = coverage(bracket, trust)
     trust = trust[:, :, None] * bracket.valid
-    use = torch.where(_per_frame(shortest), trust, bracket.usable * trust)
-    usable = torch.maximum(bracket.usable, SHORTEST * _per_frame(shortest))
+    usable = torch.maximum(bracket.usable, SHORTEST * _per_frame(bracket.shortest()))
     with torch.no_grad():
         w = usable * trust
         first = (w * x).sum(1, keepdim=True) / (w * t).sum(1, keepdim=True).clamp_min(1e-20)
         certainty = usable * t.square() / bracket.variance(first.clamp_min(0.0) * t)
     weight = certainty * trust
     merged = (weight * x / t).sum(1) / weight.sum(1).clamp_min(1e-20)
-    return merged, (use.amax(1) / ENOUGH).clamp_max(1.0)
+    return merged, covered
+
+
+def coverage(bracket: Bracket, trust: Tensor) -> Tensor:
+    """How far (B, 1, H, W) in [0, 1] the merge relies on what it has; the rest is the fallback."""
+    trust = trust[:, :, None] * bracket.valid
+    use = torch.where(_per_frame(bracket.shortest()), trust, bracket.usable * trust)
+    return (use.amax(1) / ENOUGH).clamp_max(1.0)
 
 
 def compose(bracket: Bracket, decision: Decision) -> Tensor:
@@ -292,7 +303,7 @@ class Decider(nn.Module):
         self.tells = nn.Conv2d(2 * b, 1, 1)
         self.support = nn.Parameter(torch.full((len(SUPPORT),), 0.5))
         self.mixer = nn.Sequential(
-            _conv(3 * b + 1 + 3 + 2 * 6, config.fill),
+            _conv(3 * b + 1 + 3 + 2 * CLUES, config.fill),
             _conv(config.fill, config.fill),
             nn.Conv2d(config.fill, 7, 3, 1, 1),
         )
@@ -305,7 +316,10 @@ class Decider(nn.Module):
         with torch.no_grad():
             last.bias.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]))
 
-    def forward(self, bracket: Bracket) -> Decision:
+    def forward(self, bracket: Bracket, prior: Tensor | None = None) -> Decision:
+        """The decision; ``prior`` (B, N, H, W) in [0, 1] is another judge's trust (that of
+        ``fusion.classic``), which this network's is multiplied with: what either sees is rejected.
+        """
         height, width = bracket.linear.shape[-2:]
         bracket = _padded(bracket)
         batch, frames = bracket.exposures.shape
@@ -324,6 +338,9 @@ class Decider(nn.Module):
         own = torch.zeros_like(bracket.exposures).scatter_(1, bracket.reference[:, None], 1.0)
         trust = torch.maximum(trust, own[:, :, None, None]) * bracket.valid[:, :, 0]
 
+        if prior is not None:
+            edge = (0, trust.shape[-1] - width, 0, trust.shape[-2] - height)
+            trust = trust * F.pad(prior, edge, mode="replicate")
         fill, scores, sources = self._fill(bracket, trust.detach(), quarter)
         crop = (..., slice(0, height), slice(0, width))
         mask = 1.0 - bracket.of(bracket.usable, bracket.reference)[:, 0]
@@ -335,49 +352,46 @@ class Decider(nn.Module):
         """Radiance for where nothing can be trusted, the search's scores, the frames searched."""
         batch, frames = bracket.exposures.shape
         own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
-        radiance = bracket.linear / _per_frame(bracket.exposures)
         with torch.no_grad():
-            _, covered = merge(bracket, trust)
+            covered = coverage(bracket, trust)
             around = _spread(bracket, trust)
         by_bracket = quarter.float().reshape(batch, frames, *quarter.shape[1:])
+        features = bracket.of(by_bracket, bracket.reference)
         clues = [
             by_bracket.mean(1),
             by_bracket.amax(1),
-            bracket.of(by_bracket, bracket.reference),
+            features,
             F.avg_pool2d(covered, 4),
             around.clamp(-1.0, 8.0) / 4,
         ]
         query = self._descriptors(own)
-        contents, scores = [around], []
+        contents, scores = [_up(around, 4)], []
         sources = _sources(bracket)
-        for source in sources.unbind(1):
-            there = bracket.of(radiance, source).clamp_min(0.0)
-            pair = torch.cat([clues[2], bracket.of(by_bracket, source)], 1)
+        absent = sources == bracket.reference[:, None]
+        for i, source in enumerate(sources.unbind(1)):
+            if absent[:, i].all():  # nothing to search, as for the second of three frames
+                side = 2 * self.config.search + 1
+                height, width = query.shape[-2:]
+                clues.append(own.new_zeros(batch, CLUES, 2 * height, 2 * width))
+                contents.append(torch.zeros_like(own))
+                scores.append(own.new_zeros(batch, side * side, height, width))
+                continue
+            there = bracket.of(bracket.linear, source).clamp_min(0.0)
+            there = there / bracket.of(bracket.exposures, source)[:, None, None, None]
+            pair = torch.cat([features, bracket.of(by_bracket, source)], 1)
             tells = torch.sigmoid(self.tells(F.avg_pool2d(pair, 2)).float())
             score = self._vote(self._search(query, self._descriptors(there)), tells)
-            flow, sure = _displacement(score, self.config.search)
             with torch.no_grad():
-                moved = _warp(there, flow)
-                fits = F.avg_pool2d((mu_law(moved.clamp_max(1.0)) - mu_law(own)).abs(), 4)
-            content = torch.log2(moved.clamp_min(1e-6)).clamp(-8.0, 12.0)
+                content, clue = _borrowed(there, own, score, self.config.search)
+                clues.append(clue * ~absent[:, i, None, None, None])
             contents.append(content)
-            none = (source == bracket.reference).float()[:, None, None, None]
-            clues += [
-                F.avg_pool2d(content, 4).mean(1, keepdim=True) / 4,
-                fits,
-                _up(sure.detach(), 2),
-                none.expand(-1, 1, *fits.shape[-2:]),
-            ]
             scores.append(score)
         mixed = _up(self.mixer(torch.cat(clues, 1)).float(), 4)
-        share = mixed[:, :4].clone()
-        share[:, 2:] = share[:, 2:].masked_fill(
-            (sources == bracket.reference[:, None])[:, :, None, None], -20.0
-        )
-        share = torch.softmax(share, 1)
-        contents[0] = _up(around, 4)
-        log_fill = sum(share[:, i + 1 : i + 2] * c.clamp_min(0.0) for i, c in enumerate(contents))
-        log_fill = log_fill + 3.0 * torch.tanh(mixed[:, 4:] / 3.0)
+        allowed = F.pad(~absent, (2, 0), value=True)[:, :, None, None]
+        share = torch.softmax(mixed[:, :4].masked_fill(~allowed, -20.0), 1)
+        log_fill = 3.0 * torch.tanh(mixed[:, 4:] / 3.0)
+        for i, content in enumerate(contents):
+            log_fill = log_fill + share[:, i + 1 : i + 2] * content.clamp_min(0.0)
         return torch.maximum(torch.exp2(log_fill), own), torch.stack(scores, 1), sources
 
     def _vote(self, score: Tensor, tells: Tensor) -> Tensor:
@@ -511,6 +525,18 @@ def _displacement(score: Tensor, reach: int) -> tuple[Tensor, Tensor]:
     y = (local * dy).sum(1, keepdim=True) / mass - reach
     x = (local * dx).sum(1, keepdim=True) / mass - reach
     return torch.cat([x, y], 1), mass
+
+
+def _borrowed(there: Tensor, own: Tensor, score: Tensor, reach: int) -> tuple[Tensor, Tensor]:
+    """log2 of radiance ``there`` (B, 3, H, W) where the search says the reference's content is,
+    and what speaks for it (B, CLUES, H/4, W/4): its level, how it fits, how sure the search is."""
+    flow, sure = _displacement(score, reach)
+    moved = _warp(there, flow)
+    misfit = (mu_law(moved.clamp_max(1.0)) - mu_law(own)).abs()
+    content = torch.log2(moved.clamp_min(1e-6)).clamp(-8.0, 12.0)
+    level = F.avg_pool2d(content.mean(1, keepdim=True), 4) / 4
+    present = torch.ones_like(level)
+    return content, torch.cat([level, F.avg_pool2d(misfit, 4), _up(sure), present], 1)
 
 
 def _warp(image: Tensor, flow: Tensor) -> Tensor:

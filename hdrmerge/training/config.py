@@ -22,6 +22,8 @@ class DataConfig:
     ``read_noise`` in electrons, ``jpeg`` qualities, ``handheld`` share of patches that alignment
     has resampled, leaving ``misalignment`` pixels; ``exposure_error`` in stops and
     ``response_error`` (of the exponent) are standard deviations. ``scale`` of the scenes.
+    ``lost``: least share of a patch that the reference clips and no shorter frame shows; patches
+    are drawn again, a few times, until they have it.
     """
 
     patch: int = 192
@@ -40,6 +42,7 @@ class DataConfig:
     exposure_error: float = 0.03
     response_error: float = 0.02
     scale: tuple[float, float] = (1.0, 3.0)
+    lost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,8 @@ class TrainConfig:
     camera responses. ``steps`` of ``batch`` patches; the learning ``rate`` warms up over ``warmup``
     steps, stays, and falls linearly to nothing over the last ``decay`` of the run. ``ema``: decay
     of the averaged weights, which are what is validated and exported. ``precision``: ``fp32`` or
-    ``bf16``. ``device``: ``cpu`` or ``cuda``. ``clip``: largest gradient norm.
+    ``bf16``. ``part``: ``all`` of the network, or only the ``fill``, its judgement of the frames
+    then being that of the weights ``start`` (a ``state.pt``) and of the truth. ``device``: ``cpu`` or ``cuda``. ``clip``: largest gradient norm.
     """
 
     scenes: str
@@ -78,6 +82,8 @@ class TrainConfig:
     clip: float = 1.0
     seed: int = 1
     precision: Literal["fp32", "bf16"] = "bf16"
+    part: Literal["all", "fill"] = "all"
+    start: str | None = None
     device: str = "cpu"
     workers: int = 1
     validate_every: int = 400
@@ -104,7 +110,7 @@ def read_config(path: Path) -> TrainConfig:
         if name in values:
             values[name] = _make(kind, values[name], f"[{name}] of {path.name}")
     config: TrainConfig = _make(TrainConfig, values, path.name)
-    for name in ("scenes", "responses"):
+    for name in ("scenes", "responses", "start"):
         folder = getattr(config, name)
         if folder is not None and not Path(folder).exists():
             raise InputError(

@@ -18,6 +18,7 @@ from hdrmerge.training.data import CODE_GAIN, CODE_READ, Patch, Scenes
 from hdrmerge.training.movers import Layers, random_crop
 
 Generator = np.random.Generator
+TRIES = 8  # at a patch that has what is asked for
 
 
 def render_patch(
@@ -38,11 +39,14 @@ def render_patch(
     else:
         exposures, reference = np.exp2(np.asarray(stops, np.float32)), list(stops).index(0)
         count = len(stops)
-    background = random_crop(rng, scenes, size, config.scale)
-    layers = Layers(rng, scenes, config, count, reference, background)
-    views = [layers.view(k)[0] for k in range(count)]
-    scale = np.float32(_saturation(rng, views[reference], float(exposures[0])))
-    truth = views[reference] / scale
+    for _ in range(TRIES):
+        background = random_crop(rng, scenes, size, config.scale)
+        layers = Layers(rng, scenes, config, count, reference, background)
+        views = [layers.view(k)[0] for k in range(count)]
+        scale = np.float32(_saturation(rng, views[reference], float(exposures[0])))
+        truth = views[reference] / scale
+        if config.lost <= 0 or _lost(truth, views[:reference], scale) >= config.lost:
+            break
 
     full_well = _log_uniform(rng, *config.full_well)
     read_noise = _log_uniform(rng, *config.read_noise)
@@ -104,7 +108,17 @@ def _draw_exposures(rng: Generator, config: DataConfig, count: int) -> tuple[Flo
     stops = np.concatenate([[0.0], np.cumsum(gaps)])
     middle = (count - 1) // 2
     reference = middle if rng.random() < 0.6 else int(rng.integers(count))
+    if config.lost > 0:
+        reference = max(reference, 1)
     return np.exp2(stops - stops[reference]).astype(np.float32), reference
+
+
+def _lost(truth: FloatArray, shorter: Sequence[FloatArray], scale: np.float32) -> float:
+    """Share of pixels that the reference clips and no shorter view shows."""
+    lost = truth.max(axis=2) >= 1.0
+    for view in shorter:
+        lost &= (np.abs(view / scale - truth) > 0.08 * truth).any(axis=2)
+    return float(lost.mean())
 
 
 def _saturation(rng: Generator, view: FloatArray, shortest: float) -> float:

@@ -79,10 +79,15 @@ class Run:
         """A run at step 0, its weights drawn from the seed."""
         torch.manual_seed(config.seed)
         model, average = (_placed(Decider(config.model), config.device) for _ in range(2))
+        if config.start is not None:
+            state = torch.load(config.start, map_location=config.device, weights_only=True)
+            model.load_state_dict(state["average"])
         average.load_state_dict(model.state_dict())
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.rate, weight_decay=config.weight_decay
-        )
+        if config.part == "fill":
+            for judging in (model.trunk, model.judge):
+                judging.requires_grad_(False)
+        trained = [p for p in model.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=config.rate, weight_decay=config.weight_decay)
         return cls(config, model, average, optimizer)
 
     def save(self, path: Path) -> None:
@@ -117,7 +122,7 @@ class Run:
             group["lr"] = rate_at(self.step, config)
         kind = torch.device(config.device).type
         with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bf16"):
-            decision = self.model(bracket)
+            decision = self.model(bracket, truth.same if config.part == "fill" else None)
         loss, parts = decision_loss(bracket, decision, truth, config.loss)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
