@@ -25,6 +25,7 @@ from hdrmerge.report import MergeReport
 
 HALF_MAX = 65504.0
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
+_MAX_RATIO = 20_000  # five times what DWAB makes of an all black picture, half floats to bytes
 _NAMES = {"none": "no"}  # ours to OpenEXR's
 _REPORT = "hdrmerge:report"
 
@@ -235,7 +236,10 @@ def _colour_group(parts: list[dict[str, Any]], path: Path) -> tuple[int, str]:
     for index, header in enumerate(parts):
         if "deep" in _enum_name(header.get("type", "")):
             continue
-        check_size(*_size(header), path)
+        width, height = _size(header)
+        check_size(width, height, path)
+        if width * height * 2 > path.stat().st_size * _MAX_RATIO:
+            raise _damaged(path, f"it is too small for {width} x {height} pixels")
         channels = {c.name: c for c in header["channels"]}
         names += channels
         if {"RY", "BY"} & set(channels):
