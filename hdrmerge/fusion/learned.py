@@ -51,8 +51,8 @@ def decide(
     """What a deciding network trusts and fills, at the resolution of the stack's proxy.
 
     The classical judgement is its prior: what either of the two sees as moving is rejected, for
-    they miss different things. Raises WeightsError when there are no such weights, ResourceError when memory or the device
-    asked for is missing.
+    they miss different things. Raises WeightsError when there are no such weights, ResourceError
+    when memory or the device asked for is missing.
     """
     from hdrmerge.models.decider import Decider, bracket_of
 
