@@ -10,7 +10,7 @@ that follows the sample's own noise biases the mean towards dark samples.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -19,8 +19,10 @@ import numpy as np
 from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
 from hdrmerge.fusion.noise import NoiseModel
 
+Planes = Sequence[FloatArray]  # red, green and blue, (h, W) each
+
 WORKERS = 2
-_BAND_BYTES = 24 << 20  # of the samples that one worker holds
+_BAND_BYTES = 12 << 20  # of the samples that one worker holds
 _HALO = 2  # rows that the clipping test looks beyond a band
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
 _AROUND = (0.82, 0.91)  # and between these of the mean around it: noise hides single clipped ones
@@ -84,13 +86,15 @@ def _fuse_band(
     stop: int,
 ) -> tuple[int, int]:
     """Merge rows ``start:stop`` into ``out``; returns how many pixels clip, and are filled."""
+    import cv2
+
     height, width = stack.shape
     top, bottom = max(0, start - _HALO), min(height, stop + _HALO)
     inner = slice(start - top, stop - top)
     rows = (start, stop)
     reference, exposures = stack.reference, stack.exposures.astype(np.float32)
 
-    samples: list[FloatArray] = []
+    samples: list[Planes] = []
     weights: list[FloatArray] = []  # (h, W): unclipped times trusted
     coverage = np.zeros((stop - start, width), np.float32)
     clipped = np.ones((stop - start, width), np.bool_)
@@ -98,7 +102,7 @@ def _fuse_band(
         linear, valid = stack.linear(k, slice(top, bottom))
         usable = unclipped(linear)[inner]
         clipped &= (usable < 0.5) | ~valid[inner]
-        samples.append(linear[inner])
+        samples.append(cv2.split(linear[inner]))
         weight = valid[inner].astype(np.float32)
         if decisions is not None and k != reference:
             weight *= _resample(decisions.trust[k], rows, (height, width))
@@ -115,7 +119,8 @@ def _fuse_band(
     filled = 0
     poor = coverage < _ENOUGH
     if poor.any():
-        fallback = np.maximum(samples[reference][poor], 0.0)
+        own = [np.maximum(plane[poor], 0.0) for plane in samples[reference]]
+        fallback = np.stack(own, axis=1)
         share = 1.0 - coverage[poor] / np.float32(_ENOUGH)
         if decisions is not None and decisions.fill is not None:
             fill = _resample(decisions.fill, rows, (height, width))[poor]
@@ -160,31 +165,38 @@ def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
 
 
 def _mean(
-    samples: list[FloatArray], weights: list[FloatArray], exposures: FloatArray, noise: NoiseModel
+    samples: list[Planes], weights: list[FloatArray], exposures: FloatArray, noise: NoiseModel
 ) -> FloatArray:
-    """Inverse-variance mean of ``samples / exposures`` (h, W, 3), after a mean by exposure."""
-    total = np.zeros_like(samples[0])
-    scratch = np.empty_like(total)
-    times = np.zeros(total.shape[:2], np.float32)
-    for x, w, t in zip(samples, weights, exposures, strict=True):
-        total += np.multiply(x, w[..., None], out=scratch)
-        times += w * t
-    np.maximum(times, np.float32(1e-20), out=times)
-    total /= times[..., None]
-    first = np.maximum(total, 0.0, out=total)
+    """Inverse-variance mean (h, W, 3) of ``samples / exposures``, after a mean by exposure."""
+    import cv2
 
-    merged = np.zeros_like(first)
-    sums = np.full_like(first, 1e-20)
-    for k, (x, w, t) in enumerate(zip(samples, weights, exposures, strict=True)):
-        np.multiply(first, t, out=scratch)
-        variance = noise.variance(scratch, k)
-        np.divide((w * (t * t))[..., None], variance, out=scratch)
-        sums += scratch
-        scratch *= x
-        scratch *= np.float32(1.0 / t)
-        merged += scratch
-    merged /= sums
-    return merged
+    exposed = np.full_like(weights[0], 1e-20)
+    timed = []
+    for weight, t in zip(weights, exposures, strict=True):
+        timed.append(weight * t)
+        exposed += timed[-1]
+    merged = []
+    for channel in range(3):
+        first = np.zeros_like(exposed)
+        for planes, weight in zip(samples, weights, strict=True):
+            cv2.accumulateProduct(planes[channel], weight, first)
+        first /= exposed
+        np.maximum(first, 0.0, out=first)
+        total = np.zeros_like(exposed)
+        weight_sum = np.full_like(exposed, 1e-20)
+        scratch = np.empty_like(exposed)
+        for k, (planes, t) in enumerate(zip(samples, exposures, strict=True)):
+            # the noise model's variance at first * t, unfolded
+            np.multiply(first, np.float32(noise.curve * t * t), out=scratch)
+            scratch += np.float32(noise.gain[k] * t)
+            scratch *= first
+            scratch += np.float32(noise.read[k])
+            np.divide(timed[k], scratch, out=scratch)  # weight t^2 / variance, over t
+            cv2.accumulateProduct(planes[channel], scratch, total)
+            cv2.scaleAdd(scratch, float(t), weight_sum, weight_sum)
+        total /= weight_sum
+        merged.append(total)
+    return np.asarray(cv2.merge(merged), dtype=np.float32)
 
 
 def _brighter(fill: FloatArray, clipped: FloatArray) -> FloatArray:
@@ -199,7 +211,7 @@ def _brighter(fill: FloatArray, clipped: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(dimmed - clipped, 0.0), dtype=np.float32)
 
 
-def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: FloatArray) -> None:
+def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: Planes) -> None:
     """White balance and camera matrix, in place, clipped highlights kept neutral.
 
     Balancing raises a clipped pixel's channels by different factors, which would tint it. What
@@ -210,7 +222,7 @@ def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: FloatArray) -
     balance = np.asarray(frame.white_balance, np.float32)
     if not np.all(balance == 1.0):
         merged *= balance
-        saturated = 1.0 - _fade(shortest.copy(), *_OWN)
+        saturated = 1.0 - _fade(np.stack(shortest, axis=2), *_OWN)
         saturated *= merged.max(axis=2, keepdims=True) - merged
         merged += saturated
     if not np.array_equal(frame.to_rec709, np.eye(3)):
