@@ -26,6 +26,7 @@ from hdrmerge.metrics import Mask, Scores
 from hdrmerge.simulate import oracle
 from hdrmerge.simulate.bracket import SimulatedBracket
 from hdrmerge.simulate.write import read_bracket
+from hdrmerge.vdp import jod, require_vdp
 
 BASELINES = ("single", "plain", "oracle", "oracle+truth")
 OURS = ("default", "classic", "network", "off")
@@ -39,6 +40,7 @@ class Result:
     differs), split into ``motion, valid`` (some frame shows the reference's content, unclipped)
     and ``motion, lost`` (none does); ``clipped`` (in the reference); ``static``. ``cast``: largest
     over smallest channel scale. ``harm``: share of static pixels worse than the plain merge.
+    ``jod``: ColorVideoVDP, NaN where it was not asked for.
     """
 
     bracket: str
@@ -48,6 +50,7 @@ class Result:
     cast: float
     harm: float
     seconds: float
+    jod: float = float("nan")
 
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -79,18 +82,21 @@ def evaluate(
     brackets: Sequence[Path],
     methods: Sequence[str],
     *,
+    vdp: bool = False,
     progress: Callable[[str, float], None] | None = None,
     keep: Callable[[Path, str, FloatArray, FloatArray, Mask], None] | None = None,
 ) -> list[Result]:
     """Scores of every method on every bracket folder.
 
-    ``keep`` is handed each bracket's folder, the method, its scale-aligned estimate (1 = the
-    shortest frame's saturation), the truth that it fits best and that one's motion mask. Raises
-    InputError for folders that hold no bracket and results that are missing, UsageError for
-    methods that do not exist.
+    ``vdp`` adds ColorVideoVDP, which takes seconds a picture. ``keep`` is handed each bracket's
+    folder, the method, its scale-aligned estimate (1 = the shortest frame's saturation), the truth
+    that it fits best and that one's motion mask. Raises InputError for folders that hold no
+    bracket and results that are missing, UsageError for methods that do not exist.
     """
     for method in methods:
         check_method(method)
+    if vdp:
+        require_vdp()
     results = []
     steps, done = len(brackets) * len(methods), 0
     for folder in brackets:
@@ -102,6 +108,8 @@ def evaluate(
             estimates = _estimates(method, bracket, folder)
             seconds = time.perf_counter() - start
             result, aligned, view = _best(folder.name, method, estimates, views, plain, seconds)
+            if vdp:
+                result = dataclasses.replace(result, jod=jod(aligned, view.truth))
             results.append(result)
             if keep is not None:
                 keep(folder, method, aligned, view.truth, view.regions["motion"])

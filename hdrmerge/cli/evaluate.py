@@ -35,6 +35,9 @@ def evaluate(
     page: Annotated[
         Path | None, typer.Option("--page", help="Write a page with pictures to this .html.")
     ] = None,
+    vdp: Annotated[
+        bool, typer.Option("--vdp", help="Add ColorVideoVDP (pip install 'hdrmerge\\[vdp]').")
+    ] = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -53,7 +56,7 @@ def evaluate(
     pictures = Page()
     keep = pictures.keep if page is not None else None
     with console.progress() as progress:
-        results = scoring.evaluate(brackets, methods, progress=progress, keep=keep)
+        results = scoring.evaluate(brackets, methods, vdp=vdp, progress=progress, keep=keep)
     if page is not None:
         pictures.write(page, HEADER, table_rows(results), results)
     rows = [result.to_dict() for result in results]
@@ -80,6 +83,7 @@ HEADER = (
     "pu21",
     "cast",
     "harm %",
+    "JOD",
 )
 
 
@@ -91,7 +95,7 @@ def table_rows(results: list[Result]) -> list[tuple[str, ...]]:
         mu = [r.regions[name].psnr_mu for name in ("all", "motion", "static")]
         cells = [*(number(v, 1) for v in mu), number(whole.psnr_linear, 1)]
         cells += [number(whole.ssim_mu, 3), number(whole.pu21, 1), number(r.cast, 3)]
-        rows.append((r.bracket, r.method, *cells, number(100 * r.harm, 2)))
+        rows.append((r.bracket, r.method, *cells, number(100 * r.harm, 2), number(r.jod, 2)))
     return rows
 
 

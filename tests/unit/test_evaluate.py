@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hdrmerge import vdp
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.evaluate import evaluate, find_brackets, summarise
 from hdrmerge.frames import RadianceMap
@@ -51,6 +55,35 @@ def test_results_from_elsewhere_in_any_frames_geometry_and_scale(
         assert result.frame == k
         assert result.regions["all"].psnr_mu > 80
         assert result.cast == pytest.approx(1.0, abs=1e-3)
+
+
+def test_colour_video_vdp_sees_absolute_luminance(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    class Metric:
+        def __init__(self, display_name: str) -> None:
+            seen["display"] = display_name
+
+        def predict(self, test: Any, reference: Any, dim_order: str) -> tuple[float, None]:
+            seen["shapes"], seen["order"] = (test.shape, reference.shape), dim_order
+            seen["peak"] = float(reference.max())
+            return 9.5, None
+
+    monkeypatch.setitem(sys.modules, "pycvvdp", types.SimpleNamespace(cvvdp=Metric))
+    vdp._metric.cache_clear()
+    (result,) = evaluate([folder], ["oracle"], vdp=True)
+    vdp._metric.cache_clear()
+    assert result.jod == 9.5 and seen["order"] == "HWC" and "linear" in seen["display"]
+    assert len(set(seen["shapes"])) == 1 and 100 < seen["peak"] <= 1000
+
+
+def test_colour_video_vdp_that_is_not_there(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pycvvdp", None)
+    vdp._metric.cache_clear()
+    with pytest.raises(UsageError, match="not installed"):
+        evaluate([folder], ["oracle"], vdp=True)
 
 
 def test_what_is_missing_is_named(folder: Path, tmp_path: Path) -> None:
