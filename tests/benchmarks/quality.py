@@ -118,8 +118,22 @@ def check(item: Item, results: list[Result]) -> list[Check]:
         reached = means[method]
         met = reached >= wanted or (target.region == "all" and reached >= oracle - NEAR)
         checks.append(Check(f"{method}: {name}, {target.region}", reached, wanted, met, oracle))
-    cast = max(r.cast for r in results if r.method == "default")
+    ours = {r.bracket: r for r in results if r.method == "default"}
+    cast = max(r.cast for r in ours.values())
     checks.append(Check("default: colour cast", cast, 1.01, cast <= 1.01))
+    if not item.movers:
+        harm = 100 * max(r.harm for r in ours.values())
+        checks.append(Check("default: harm in %, worst scene", harm, 0.5, not harm > 0.5))
+    classic = {r.bracket: r for r in results if r.method == "classic"}
+    gains = [
+        ours[name].regions["motion"].psnr_mu - r.regions["motion"].psnr_mu
+        for name, r in classic.items()
+    ]
+    if gains and any(gains):  # without weights the default is classic
+        worst = min(gains)
+        checks.append(
+            Check("default over classic in the mask, worst scene", worst, 2.0, worst >= 2)
+        )
     return checks
 
 
