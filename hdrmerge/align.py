@@ -14,7 +14,8 @@ from typing import Literal
 import numpy as np
 
 from hdrmerge.align_features import Features, find_features, match_features
-from hdrmerge.align_refine import Float64, Model, Pair, Proxy, Tiles, match_tones, solve
+from hdrmerge.align_geometry import displacements, is_plausible, restrict, scaling
+from hdrmerge.align_refine import Model, Pair, Proxy, Tiles, match_tones, solve
 from hdrmerge.frames import ExposureStack, Frame, Matrix
 
 Kind = Literal["homography", "affine", "translation", "none", "reference"]
@@ -28,6 +29,7 @@ _SIGNIFICANT = 3.0  # standard errors by which a frame must move, and held-out t
 _VOTE = 0.05  # loss a usable pixel, of at most 1, with which a tile clearly prefers a transform
 _DISSENT = 0.4  # of what tiles gain by a transform, that others may lose
 _TRIPOD = 0.1  # the same, where another frame of the bracket has not moved at all
+_SAME = 2.0  # px within which two starts lead to the same end
 _SMALLEST = 24  # px of the coarsest level's shorter side
 _STEPS = 3  # Gauss-Newton steps a level at most
 _SETTLED = 0.005  # px: a step this small is the last
@@ -101,7 +103,7 @@ def align(
             if e.dissent > _TRIPOD:
                 found[k] = replace(e, kind="none")
     notes = tuple(_note(found[k], factor) for k in range(count))
-    to_proxy = _scaling(1 / factor)
+    to_proxy = scaling(1 / factor)
     homographies = np.repeat(np.eye(3)[None], count, axis=0)
     for k, note in enumerate(notes):
         if note.kind not in ("none", "reference"):
@@ -161,10 +163,10 @@ def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -
     tones = match_tones(frame.levels[0].codes[::3, ::3], reference.levels[0].codes[::3, ::3])
     starts = match_features(reference.features, frame.features, tones)
     starts += [_search(reference, frame, unaligned), unaligned]
-    starts = [h for h in starts if _sane(h, reference.shape)]
+    starts = _distinct([h for h in starts if is_plausible(h, reference.shape)], reference.shape)
     nothing = _Estimate("none", unaligned)
     for model in _MODELS:
-        options = [_restrict(h, model, reference.shape) for h in starts]
+        options = [restrict(h, model, reference.shape) for h in starts]
         start = _best(reference, frame, options, model)
         homography, pair = _refine(reference, frame, start, model)
         if not pair.seen.any():
@@ -174,7 +176,7 @@ def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -
         deviation = float(step.deviation(tiles.centres[pair.seen], pair.shape).max())
         if not deviation <= _SURE:
             continue
-        moved = float(_displacements(homography, unaligned, pair.shape).max())
+        moved = float(displacements(homography, unaligned, pair.shape).max())
         if moved > max(still, _SIGNIFICANT * deviation):
             dissent = _dissent(pair, tiles, homography, model, unaligned, frame.levels[0])
             if dissent < _DISSENT:
@@ -191,9 +193,18 @@ def _chain(inner: _View, frame: _View, via: _Estimate, still: float) -> _Estimat
     unaligned = np.asarray(np.linalg.inv(via.homography), np.float64)
     step = _estimate(inner, frame, unaligned, still)
     homography = step.homography @ via.homography
-    moved = float(_displacements(homography, np.eye(3), inner.shape).max())
+    moved = float(displacements(homography, np.eye(3), inner.shape).max())
     deviation = float(np.hypot(step.deviation, via.deviation))
     return _Estimate(step.kind, homography, deviation, moved, step.dissent, chained=True)
+
+
+def _distinct(options: Sequence[Matrix], shape: tuple[int, ...]) -> list[Matrix]:
+    """The options without those that Gauss-Newton would bring to the same place as an earlier."""
+    kept: list[Matrix] = []
+    for h in options:
+        if all(displacements(h, other, shape).max() > _SAME for other in kept):
+            kept.append(h)
+    return kept
 
 
 def _search(reference: _View, frame: _View, start: Matrix) -> Matrix:
@@ -202,7 +213,7 @@ def _search(reference: _View, frame: _View, start: Matrix) -> Matrix:
     for level in range(len(reference.levels) - 1, 1, -1):
         coarsest = level == len(reference.levels) - 1
         shifts: tuple[Model, ...] = ("translation",) * 5 if coarsest else ()
-        scale = _scaling(0.5**level)
+        scale = scaling(0.5**level)
         h = scale @ h @ np.linalg.inv(scale)
         pair = Pair(reference.levels[level], frame.levels[level], h)
         for model in (*shifts, "affine", "affine"):
@@ -219,7 +230,7 @@ def _best(reference: _View, frame: _View, options: Sequence[Matrix], model: Mode
     worse: a moving object full of contrast has no more to say than a plain wall of its size.
     """
     level = min(1, len(reference.levels) - 1)
-    scale = _scaling(0.5**level)
+    scale = scaling(0.5**level)
     scaled = [scale @ h @ np.linalg.inv(scale) for h in options]
     pairs = [Pair(reference.levels[level], frame.levels[level], h) for h in scaled]
     for _ in range(2):
@@ -238,7 +249,7 @@ def _refine(reference: _View, frame: _View, start: Matrix, model: Model) -> tupl
     """Gauss-Newton at half and then full proxy resolution; the pair at the latter."""
     h = start
     for level in range(min(1, len(reference.levels) - 1), -1, -1):
-        scale = _scaling(0.5**level)
+        scale = scaling(0.5**level)
         h = scale @ h @ np.linalg.inv(scale)
         pair = Pair(reference.levels[level], frame.levels[level], h)
         for _ in range(_STEPS):
@@ -254,9 +265,9 @@ def _descend(pair: Pair, homography: Matrix, model: Model) -> tuple[Matrix, floa
     """One Gauss-Newton step and how far it moved the picture, in px; none where it is absurd."""
     pair.measure_noise(homography)
     step = solve(pair.tiles(homography), model, pair.shape).matrix(pair.shape)
-    if not _sane(homography @ step, pair.shape):
+    if not is_plausible(homography @ step, pair.shape):
         return homography, 0.0
-    return homography @ step, float(_displacements(step, np.eye(3), pair.shape).max())
+    return homography @ step, float(displacements(step, np.eye(3), pair.shape).max())
 
 
 def _dissent(
@@ -282,49 +293,3 @@ def _dissent(
     if not gain.sum() > _SIGNIFICANT * np.sqrt(np.square(gain).sum()):
         return np.inf
     return float(-gain[gain < 0].sum() / gain[gain > 0].sum())
-
-
-def _scaling(s: float) -> Matrix:
-    """Pixel coordinates to those of the same picture at ``s`` times its size."""
-    return np.array([[s, 0, (s - 1) / 2], [0, s, (s - 1) / 2], [0, 0, 1]])
-
-
-def _apply(homography: Matrix, shape: tuple[int, ...]) -> Float64:
-    """(3, 81) homogeneous images of a 9 x 9 grid over the picture, corners included."""
-    x, y = np.meshgrid(np.linspace(0, shape[1] - 1, 9), np.linspace(0, shape[0] - 1, 9))
-    return np.asarray(homography @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)]))
-
-
-def _displacements(a: Matrix, b: Matrix, shape: tuple[int, ...]) -> Float64:
-    """(81,) distances in px between where two homographies put a grid."""
-    p, q = _apply(a, shape), _apply(b, shape)
-    return np.asarray(np.hypot(*(p[:2] / p[2] - q[:2] / q[2])))
-
-
-def _sane(homography: Matrix, shape: tuple[int, ...]) -> bool:
-    """Whether a camera held by hand could do this: no mirror, no zoom by 2, most still in view."""
-    if not np.isfinite(homography).all() or abs(homography[2, 2]) < 1e-9:
-        return False
-    h = homography / homography[2, 2]
-    depth = _apply(h, shape)[2]
-    area = np.linalg.det(h[:2, :2])
-    return bool(
-        depth.min() > 0.5
-        and depth.max() < 2
-        and 0.5 < area < 2
-        and _displacements(h, np.eye(3), shape).max() < 0.75 * max(shape)
-    )
-
-
-def _restrict(homography: Matrix, model: Model, shape: tuple[int, ...]) -> Matrix:
-    """The transform of the model that agrees with a homography at the picture's centre."""
-    if model == "homography":
-        return homography
-    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    image = homography @ np.append(centre, 1)
-    target = image[:2] / image[2]
-    out = np.eye(3)
-    if model == "affine":
-        out[:2, :2] = (homography[:2, :2] - np.outer(target, homography[2, :2])) / image[2]
-    out[:2, 2] = target - out[:2, :2] @ centre
-    return out

@@ -151,7 +151,14 @@ class ExposureStack:
 
         height = self.shape[0]
         start, stop, _ = (rows or slice(0, height)).indices(height)
-        return warp_band(self.frames[k], self.response, self.homographies[k], start, stop)
+        return warp_band(
+            self.frames[k],
+            self.response,
+            self.homographies[k],
+            start,
+            stop,
+            mark_clipped=k > 0,  # nothing knows better than the shortest
+        )
 
     def proxy(self, max_pixels: int) -> ExposureStack:
         """The same bracket area-averaged to at most ``max_pixels`` (itself where small enough)."""

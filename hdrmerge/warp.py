@@ -50,15 +50,22 @@ def valid_band(
 
 
 def warp_band(
-    frame: Frame, response: Response, homography: Matrix, start: int, stop: int
+    frame: Frame,
+    response: Response,
+    homography: Matrix,
+    start: int,
+    stop: int,
+    *,
+    mark_clipped: bool = True,
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Rows ``start:stop`` of the reference's pixel grid, sampled from ``frame`` and linearised.
 
     Returns linear values (h, W, 3) float32 with 0 = black level and 1 = the frame's saturation,
-    and a mask (h, W) of the pixels that lie inside the frame; values outside are 0. A channel that
-    touches a clipped sample is reported as clipped (>= 1), so that a merge never mistakes the blend
-    of a lamp and its surroundings for light that was measured. The identity copies rows without
-    interpolation.
+    and a mask (h, W) of the pixels that lie inside the frame; values outside are 0. With
+    ``mark_clipped`` a channel that touches a clipped sample is reported as clipped (>= 1), so that
+    a merge never mistakes the blend of a lamp and its surroundings for light that was measured;
+    the shortest frame does without, since its blend is the best that is known. The identity copies
+    rows without interpolation.
     """
     if np.array_equal(homography, np.eye(3)):
         linear = response.linearise(frame, frame.pixels[start:stop])
@@ -86,7 +93,7 @@ def warp_band(
     np.square(linear, out=linear)
     linear -= np.float32(_TOE)
     clipped = (root >= np.float32((CLIPPED + _TOE) ** 0.5)).view(np.uint8)
-    if clipped.any():
+    if mark_clipped and clipped.any():
         clipped *= np.uint8(255)  # so that the least touch of a bilinear sample stays above 0
         touched = sample(clipped, cv2.INTER_LINEAR) > 0
         np.maximum(linear, touched, out=linear, dtype=np.float32)

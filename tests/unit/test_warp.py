@@ -84,6 +84,9 @@ def test_the_blend_of_a_lamp_and_the_night_counts_as_clipped() -> None:
     assert np.all(linear[9:20, 9:20, 0] >= 1)  # all that touch it
     assert np.all(linear[:8, :, 0] < 0.1) and np.all(linear[22:, :, 0] < 0.1)
     assert np.all(linear[..., 1:] < 0.1)  # the other channels are measured
+    blend, _ = warp_band(frame(pixels), Response.srgb(), half, 0, 40, mark_clipped=False)
+    edge = blend[9:20, 9, 0]
+    assert np.all((edge > 0.1) & (edge < 0.9))  # for want of a shorter frame
 
 
 @pytest.mark.parametrize(
