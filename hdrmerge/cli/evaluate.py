@@ -44,7 +44,7 @@ def evaluate(
     """Scores merges of simulated brackets against the truth."""
     from hdrmerge import evaluate as scoring
     from hdrmerge.cli.console import finite
-    from hdrmerge.evaluate_page import Page
+    from hdrmerge.evaluate.page import Page
 
     console = Console(quiet=quiet, as_json=as_json)
     if output is not None:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.errors import UsageError
-from hdrmerge.frames import CaptureSettings, Codes, FloatArray, Frame, Matrix
-from hdrmerge.io.encoded import upright
+from hdrmerge.frames import FloatArray, Frame, Matrix
 from hdrmerge.simulate import camera, geometry
-from hdrmerge.simulate.dng import mosaic
 from hdrmerge.simulate.exif import ExifFault, capture_settings
 from hdrmerge.simulate.motion import MotionConfig, composite, random_movers
+from hdrmerge.simulate.photograph import as_frame, photograph
 
 Mask = NDArray[np.bool_]
-
-RAW_BLACK, RAW_WHITE = 512, 16383  # a 14-bit sensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -225,11 +220,11 @@ def render_bracket(
             seen[k] = geometry.inside(homographies[k], size)
         clean = geometry.sample_scene(content, origin, size, homographies[k], bend) * exposure
         well = config.full_well * 2.0 ** -iso_stops[k]
-        codes, data, cfa = _photograph(clean, well, table, config, rng)
+        codes, data, cfa = photograph(clean, well, table, config, rng)
         settings = capture_settings(
             config.exif, k, config.stops, iso_stops, config.base_time, config.f_number, config.iso
         )
-        frames.append(_frame(codes, settings, k, config))
+        frames.append(as_frame(codes, settings, k, config))
         files.append(data)
         cfas.append(cfa)
         cleans.append(clean)
@@ -279,49 +274,3 @@ def _framing(
             f"Shake needs {margin} pixels of scene on every side.",
         )
     return (height, width), (x0, y0)
-
-
-def _photograph(
-    clean: FloatArray,
-    full_well: float,
-    table: FloatArray,
-    config: SimulationConfig,
-    rng: np.random.Generator,
-) -> tuple[Codes, bytes | None, NDArray[np.uint16] | None]:
-    """Codes as a reader sees them, the JPEG file's bytes, the mosaic of a RAW."""
-    if config.format == "dng":
-        # The sensor's channels differ in sensitivity: white balance makes up for it later.
-        raw = mosaic(clean / np.array(config.raw_white_balance, np.float32))
-        exposed = camera.expose(raw, full_well, config.read_noise, rng)
-        span = np.float32(RAW_WHITE - RAW_BLACK)
-        cfa = np.clip(exposed * span + np.float32(RAW_BLACK + 0.5), 0, RAW_WHITE).astype(np.uint16)
-        return camera.demosaic(cfa), None, cfa
-    exposed = camera.expose(clean, full_well, config.read_noise, rng)
-    bits: Literal[8, 16] = 8 if config.format in ("jpg", "png8") else 16
-    codes = camera.develop(exposed, table, bits)
-    if config.format != "jpg":
-        return codes, None, None
-    stored = upright(codes, undo_turn(config.orientation))
-    data = camera.compress_jpeg(stored, config.jpeg_quality, config.chroma)
-    return upright(camera.decompress_jpeg(data), config.orientation), data, None
-
-
-def undo_turn(orientation: int) -> int:
-    """The EXIF orientation whose turn undoes another's."""
-    return {6: 8, 8: 6}.get(orientation, orientation)
-
-
-def _frame(codes: Codes, settings: CaptureSettings, k: int, config: SimulationConfig) -> Frame:
-    extension = {"png8": "png", "png16": "png", "tif16": "tif"}.get(config.format, config.format)
-    path = Path(f"frame_{k}.{extension}")
-    if config.format != "dng":
-        return Frame(codes, "display", settings, path)
-    return Frame(
-        codes,
-        "linear",
-        settings,
-        path,
-        black=RAW_BLACK,
-        white=RAW_WHITE,
-        white_balance=config.raw_white_balance,
-    )

@@ -19,15 +19,13 @@ from hdrmerge.io.atomic import write_bytes, write_text
 from hdrmerge.io.encoded import upright
 from hdrmerge.io.exr import read_exr, write_exr
 from hdrmerge.simulate.bracket import (
-    RAW_BLACK,
-    RAW_WHITE,
     Mask,
     SimulatedBracket,
     SimulationConfig,
-    undo_turn,
 )
 from hdrmerge.simulate.geometry import inside
 from hdrmerge.simulate.motion import MotionConfig
+from hdrmerge.simulate.photograph import RAW_BLACK, RAW_WHITE, undo_turn
 
 
 def write_bracket(

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdrmerge import vdp
 from hdrmerge.errors import InputError, UsageError
-from hdrmerge.evaluate import evaluate, find_brackets, summarise
+from hdrmerge.evaluate import evaluate, find_brackets, summarise, vdp
 from hdrmerge.frames import RadianceMap
 from hdrmerge.io import write_exr
 from hdrmerge.simulate import MotionConfig, SimulationConfig, render_bracket

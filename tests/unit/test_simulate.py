@@ -16,8 +16,9 @@ from hdrmerge.simulate import (
     oracle,
     render_bracket,
 )
-from hdrmerge.simulate.bracket import placement_scale, undo_turn
+from hdrmerge.simulate.bracket import placement_scale
 from hdrmerge.simulate.motion import smooth_noise
+from hdrmerge.simulate.photograph import undo_turn
 from hdrmerge.simulate.room import room
 from hdrmerge.simulate.scenes import add_detail, panorama_view
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.evaluate import Result
+from hdrmerge.evaluate.scoring import Result
 from hdrmerge.frames import FloatArray
 from hdrmerge.io.atomic import write_text
 from hdrmerge.metrics import Mask, mu_law

@@ -21,12 +21,12 @@ import numpy as np
 from hdrmerge import metrics
 from hdrmerge.config import Deghost, MergeConfig
 from hdrmerge.errors import InputError, UsageError
+from hdrmerge.evaluate.vdp import jod, require_vdp
 from hdrmerge.frames import FloatArray
 from hdrmerge.metrics import Mask, Scores
 from hdrmerge.simulate import oracle
 from hdrmerge.simulate.bracket import SimulatedBracket
 from hdrmerge.simulate.write import read_bracket
-from hdrmerge.vdp import jod, require_vdp
 
 BASELINES = ("single", "plain", "oracle", "oracle+truth")
 OURS = ("default", "classic", "network", "off")
