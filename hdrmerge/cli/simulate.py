@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hdrmerge.cli.console import Console
+from hdrmerge.cli.console import Console, Progress
 from hdrmerge.cli.options import Json, Quiet, check_input, parse_numbers
 from hdrmerge.errors import OutputError, UsageError
 
@@ -83,7 +83,10 @@ def simulate(
         orientation=orientation,
         size=parse_size(size),
     )
-    bracket = simulate_scene(scene, config, seed=seed, walking=motion > 0)
+    with console.progress() as progress:
+        bracket = simulate_scene(
+            scene, config, seed=seed, walking=motion > 0, progress=progress or _silent
+        )
     from hdrmerge.simulate.write import write_bracket
 
     paths = write_bracket(bracket, output, facts={"scene": Path(scene).name, "seed": seed})
@@ -119,7 +122,7 @@ def parse_size(text: str | None) -> tuple[int, int] | None:
 
 
 def simulate_scene(
-    scene: str, config: SimulationConfig, *, seed: int, walking: bool
+    scene: str, config: SimulationConfig, *, seed: int, walking: bool, progress: Progress
 ) -> SimulatedBracket:
     """Render a bracket of a file or of the made-up ``room``, large enough for the shake."""
     import numpy as np
@@ -142,9 +145,17 @@ def simulate_scene(
     shake = (config.shake_rotation, config.shake_shift, config.shake_perspective)
     margin = shake_margin(height, width, *shake, config.parallax)
     view = (height + 2 * margin, width + 2 * margin)
-    if not walking:
-        return render_bracket(room(*view), config, rng)
-    middle = (len(config.stops) - 1) / 2
-    return render_bracket(
-        [room(*view, phase=k - middle) for k in range(len(config.stops))], config, rng
-    )
+    count = len(config.stops) if walking else 1
+    moments = [
+        room(
+            *view,
+            phase=k - (count - 1) / 2 if walking else None,
+            progress=lambda done, k=k: progress("trace", (k + done) / count),  # type: ignore[misc]
+        )
+        for k in range(count)
+    ]
+    return render_bracket(moments if walking else moments[0], config, rng)
+
+
+def _silent(stage: str, fraction: float) -> None:
+    """Progress where nobody is watching."""

@@ -6,6 +6,7 @@ It is traced, not photographed, so it may ship: the demo and the tests that need
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -223,11 +224,17 @@ def _shade(origin: Array, direction: Array, solids: list[Solid], coarse: NDArray
     return np.asarray(out, dtype=np.float32)
 
 
-def room(height: int, width: int, *, phase: float | None = None) -> Array:
+def room(
+    height: int,
+    width: int,
+    *,
+    phase: float | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Array:
     """The room as linear Rec.709 radiance (height, width, 3), anti-aliased.
 
     ``phase``: where somebody is on the way across, in steps from the middle of the window (None:
-    nobody is there).
+    nobody is there). ``progress`` is told the fraction done.
     """
     import cv2
 
@@ -251,4 +258,6 @@ def room(height: int, width: int, *, phase: float | None = None) -> Array:
         out[top // 2 : (top + rows) // 2] = cv2.resize(
             fine, (width, rows // 2), interpolation=cv2.INTER_AREA
         )
+        if progress is not None:
+            progress((top + rows) / fine_h)
     return out
