@@ -10,7 +10,7 @@ Where the reference clips and no frame can be trusted, a fill is mixed from four
 reference's own saturation, the trusted radiance around the hole (pull-push, Gortler et al., The
 Lumigraph, 1996), and two shorter frames displaced by what a coarse search at an eighth of the
 resolution finds (a cost volume as in optical flow, restricted to what the reference can tell: both
-frames clipped at its saturation).
+frames clipped at its saturation; cells vote for those around them).
 
 Radiances are linear with the reference's saturation = 1. Shapes: B brackets, N frames.
 """
@@ -292,7 +292,7 @@ class Decider(nn.Module):
         self.trunk = _Trunk(config.widths)
         self.judge = nn.Sequential(_conv(a, a), nn.Conv2d(a, 4, 3, 1, 1))
         self.describe = nn.Sequential(
-            nn.Conv2d(48, 32, 1),
+            nn.Conv2d(4 * 16, 32, 1),
             nn.LeakyReLU(0.1, inplace=True),
             _conv(32, config.descriptor, 2),
             _conv(config.descriptor, config.descriptor),
@@ -364,23 +364,25 @@ class Decider(nn.Module):
             F.avg_pool2d(covered, 4),
             around.clamp(-1.0, 8.0) / 4,
         ]
-        query = self._descriptors(own)
+        seen = mu_law(own.clamp_max(1.0))
         contents, scores = [_up(around, 4)], []
         sources = _sources(bracket)
         absent = sources == bracket.reference[:, None]
         for i, source in enumerate(sources.unbind(1)):
             if absent[:, i].all():  # nothing to search, as for the second of three frames
                 side = 2 * self.config.search + 1
-                height, width = query.shape[-2:]
-                clues.append(own.new_zeros(batch, CLUES, 2 * height, 2 * width))
+                height, width = quarter.shape[-2:]
+                clues.append(own.new_zeros(batch, CLUES, height, width))
                 contents.append(torch.zeros_like(own))
-                scores.append(own.new_zeros(batch, side * side, height, width))
+                scores.append(own.new_zeros(batch, side * side, height // 2, width // 2))
                 continue
             there = bracket.of(bracket.linear, source).clamp_min(0.0)
             there = there / bracket.of(bracket.exposures, source)[:, None, None, None]
             pair = torch.cat([features, bracket.of(by_bracket, source)], 1)
             tells = torch.sigmoid(self.tells(F.avg_pool2d(pair, 2)).float())
-            score = self._vote(self._search(query, self._descriptors(there)), tells)
+            moved = mu_law(there.clamp_max(1.0))
+            query, keys = self._descriptors(seen, moved), self._descriptors(moved, seen)
+            score = self._vote(self._search(query, keys), tells)
             with torch.no_grad():
                 content, clue = _borrowed(there, own, score, self.config.search)
                 clues.append(clue * ~absent[:, i, None, None, None])
@@ -404,11 +406,13 @@ class Decider(nn.Module):
             voted = voted + gain * votes
         return voted
 
-    def _descriptors(self, radiance: Tensor) -> Tensor:
-        """Matching features (B, D, H/8, W/8) of what the reference could have seen of it."""
-        seen = mu_law(radiance.clamp_max(1.0))
-        x = F.pixel_unshuffle(seen, 4).contiguous(memory_format=torch.channels_last)
-        return F.normalize(self.describe(x).float(), dim=1)
+    def _descriptors(self, seen: Tensor, other: Tensor) -> Tensor:
+        """Matching features (B, D, H/8, W/8) of what the reference could have seen of a frame
+        (B, 3, H, W), mu-law, and of where the ``other`` of the pair sees something else."""
+        differs = (seen - other).mean(1, keepdim=True)
+        x = F.pixel_unshuffle(torch.cat([seen, differs], 1), 4)
+        x = self.describe(x.contiguous(memory_format=torch.channels_last))
+        return F.normalize(x.float(), dim=1)
 
     def _search(self, query: Tensor, keys: Tensor) -> Tensor:
         """Scores (B, D, H/8, W/8) of the displacements, row by row, left to right.

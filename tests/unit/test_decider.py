@@ -109,6 +109,15 @@ def test_the_order_of_the_frames_changes_nothing() -> None:
     )
 
 
+def test_what_a_prior_rejects_is_rejected() -> None:
+    given = bracket([-3.0, 0.0, 3.0])
+    prior = torch.rand(1, 3, 37, 52)
+    prior[:, 1] = 1.0
+    net = network()
+    alone, together = net(given), net(given, prior)
+    torch.testing.assert_close(together.trust, alone.trust * prior)
+
+
 def test_brackets_of_a_batch_do_not_meet() -> None:
     one, other = bracket([-3.0, 0.0, 3.0]), bracket([0.0, 2.0, 4.0])
     both = Bracket(*(torch.cat(pair) for pair in zip(one, other, strict=True)))

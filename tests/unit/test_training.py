@@ -136,6 +136,20 @@ def test_the_flow_leads_to_the_same_content(scenes: Scenes) -> None:
     assert np.median(followed) < 0.5 * np.median(stayed)
 
 
+def test_patches_with_something_lost(scenes: Scenes) -> None:
+    """Drawn again until the reference clips what no shorter frame shows (luck)."""
+    config = dataclasses.replace(GENTLE, lost=0.05)
+    shares = []
+    for index in range(12):
+        patch = render_patch(scenes, config, 3, index, count=3)
+        assert patch.reference > 0
+        lost = patch.truth.max(axis=2) >= 1
+        for k in range(patch.reference):
+            lost &= ~patch.same[k]
+        shares.append(lost.mean())
+    assert np.median(shares) > 0.04
+
+
 def test_the_loss_knows_the_truth(scenes: Scenes) -> None:
     bracket, truth = collate(
         [render_patch(scenes, GENTLE, 6, i, stops=(-3.0, 0.0, 3.0)) for i in range(2)]
@@ -217,6 +231,21 @@ def test_a_resumed_run_repeats_an_uninterrupted_one(tmp_path: Path) -> None:
     with pytest.raises(InputError):
         other = dataclasses.replace(config, model=dataclasses.replace(SMALL, fill=16))
         trainer.train(other, tmp_path / "whole", resume=True)
+
+
+def test_the_fill_is_trained_on_its_own(tmp_path: Path) -> None:
+    """What judges the frames stays as it started; the fill's weights change."""
+    folder = write_scenes(tmp_path / "scenes")
+    config = config_for(folder, steps=2)
+    first = trainer.train(config, tmp_path / "first").average.state_dict()
+    start = str(tmp_path / "first" / "state.pt")
+    data = dataclasses.replace(config.data, lost=0.01, counts=(3,), count_weights=(1.0,))
+    fill = dataclasses.replace(config, part="fill", start=start, data=data, rate=1e-2)
+    second = trainer.train(fill, tmp_path / "second").average.state_dict()
+    for name, tensor in second.items():
+        judges = name.startswith(("trunk.", "judge."))
+        assert torch.equal(tensor, first[name]) or not judges, name
+    assert not torch.equal(second["mixer.2.bias"], first["mixer.2.bias"])
 
 
 @pytest.mark.slow
