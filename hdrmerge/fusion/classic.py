@@ -25,6 +25,8 @@ from hdrmerge.fusion.radiometric import unclipped
 _BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
 _SATURATED = np.float32(0.92)  # linear values above are not compared
 _TOLERANCE = np.float32(0.05)  # relative error of exposure and response that is no motion
+_LEVELS = 44  # of tolerances, half a stop each
+_FEWEST_ALIKE = 100  # sampled pixels of a level that tell what is common
 _SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
 _STRONG, _WEAK = 5.0, 2.5  # standard deviations
 _OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
@@ -52,7 +54,8 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
         for order in (range(reference - 1, -1, -1), range(reference + 1, len(stack))):
             used = [reference]
             for k in order:
-                compare = partial(_compare, stack, noise, linear, below, trust, used, k)
+                tolerance = _tolerance(stack, linear, below, trust, used, k)
+                compare = partial(_compare, stack, noise, linear, below, trust, used, k, tolerance)
                 evidence = np.concatenate(list(pool.map(compare, bands)))
                 trust[k] *= 1.0 - _moving(evidence)
                 used.append(k)
@@ -69,6 +72,7 @@ def _compare(
     trust: FloatArray,
     used: Sequence[int],
     k: int,
+    tolerance: FloatArray,
     rows: slice,
 ) -> FloatArray:
     """Standard deviations (rows, w) by which frame k differs from what the frames ``used`` say."""
@@ -81,15 +85,70 @@ def _compare(
         stack.exposures, [x[band] for x in linear], [x[band] for x in below], trust[:, band], used
     )
     t = np.float32(stack.exposures[k])
-    limit = np.minimum(limit, _SATURATED / t)[..., None]
-    a, b = np.minimum(known, limit), np.minimum(linear[k][band] / t, limit)
+    a, b = _at_common_saturation(known, limit, linear[k][band], t)
     unseen = trust[k, band] == 0  # what a frame does not see is no difference
     b[unseen] = a[unseen]
     side = 1 << (len(_SLACK) - 1)  # sizes that halve evenly
     pad = (0, -(bottom - top) % side, 0, -width % side)
     a, b, exposed = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REPLICATE) for x in (a, b, exposed))
-    evidence = _evidence(noise, (stack.reference, k), t, a, b, exposed)
+    evidence = _evidence(noise, (stack.reference, k), t, tolerance, a, b, exposed)
     return evidence[rows.start - top : rows.stop - top, :width]
+
+
+def _at_common_saturation(
+    known: FloatArray, limit: FloatArray, linear: FloatArray, t: np.float32
+) -> tuple[FloatArray, FloatArray]:
+    """Both sides of a comparison, cut at the radiance up to which both can tell it."""
+    limit = np.minimum(limit, _SATURATED / t)[..., None]
+    return np.minimum(known, limit), np.minimum(linear / t, limit)
+
+
+def _tolerance(
+    stack: ExposureStack,
+    linear: Sequence[FloatArray],
+    below: Sequence[FloatArray],
+    trust: FloatArray,
+    used: Sequence[int],
+    k: int,
+) -> FloatArray:
+    """Relative error (levels,) that is no motion, by half stops of radiance from 2^-16 up.
+
+    Response and exposure are never known exactly, least of all in the darks of a camera's tone
+    curve: what separates frame k from the others at a level in most of the picture is no motion.
+    """
+    every = (slice(None, None, 4), slice(None, None, 4))
+    some_trust = trust[(slice(None), *every)]
+    known, limit, _ = _known(
+        stack.exposures, [_quarter(x) for x in linear], [x[every] for x in below], some_trust, used
+    )
+    t = np.float32(stack.exposures[k])
+    a, b = _at_common_saturation(known, limit, _quarter(linear[k]), t)
+    seen = some_trust[k] > 0
+    table = np.full(_LEVELS, _TOLERANCE, np.float32)
+    for channel in range(3):
+        low, high = (np.maximum(x[..., channel][seen], 2.0**-17) for x in (a, b))
+        level = _level(np.sqrt(low * high))
+        error = np.log2(high / low)
+        order = np.argsort(level, kind="stable")
+        edges = np.searchsorted(level[order], np.arange(_LEVELS + 1))
+        for i in range(_LEVELS):
+            if edges[i + 1] - edges[i] >= _FEWEST_ALIKE:
+                typical = abs(float(np.median(error[order[edges[i] : edges[i + 1]]])))
+                table[i] = max(table[i], min(1.5 * np.log(2.0) * typical, 0.5))
+    return table
+
+
+def _quarter(image: FloatArray) -> FloatArray:
+    """Every fourth pixel of the 5 x 5 mean."""
+    import cv2
+
+    return np.asarray(cv2.blur(image, (5, 5))[::4, ::4])
+
+
+def _level(radiance: FloatArray) -> NDArray[np.intp]:
+    """Half stops above 2^-16, as an index into the tolerances."""
+    level = (np.log2(np.maximum(radiance, np.float32(1e-9))) + 16.0) * 2.0
+    return np.clip(level, 0, _LEVELS - 1).astype(np.intp)
 
 
 def _known(
@@ -125,6 +184,7 @@ def _evidence(
     noise: NoiseModel,
     pair: tuple[int, int],
     t: np.float32,
+    tolerance: FloatArray,
     a: FloatArray,
     b: FloatArray,
     exposed: FloatArray,
@@ -146,7 +206,7 @@ def _evidence(
         variance = _variance(noise, pair, t, mean_a, mean_b, exposed, pooled)
         red, green, blue = cv2.split(cv2.max(mean_a, mean_b))
         brightest = cv2.max(cv2.max(red, green), blue)
-        variance += np.square(_TOLERANCE * brightest)[..., None]
+        variance += np.square(tolerance[_level(brightest)] * brightest)[..., None]
         outside_a, range_a = _beyond(mean_a, mean_b, slack)
         outside_b, range_b = _beyond(mean_b, mean_a, slack)
         difference = cv2.min(outside_a, outside_b)
