@@ -242,8 +242,8 @@ class _Trunk(nn.Module):
         self.to_quarter = nn.Sequential(_conv(a, b, 2), _conv(b, b))
         self.to_eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c))
         self.differs = nn.ModuleList([nn.Conv2d(3, width, 1) for width in (b, c, d)])
-        for layer in self.differs:
-            nn.init.zeros_(layer.weight)
+        for weight in self.differs.parameters():
+            nn.init.zeros_(weight)
         self.meet = nn.Conv2d(3 * c, c, 1)
         self.bottom = nn.Sequential(_conv(c, d, 2), _conv(d, d))
         self.meet_bottom = nn.Conv2d(3 * d, d, 1)
