@@ -17,6 +17,7 @@ _DARK, _BRIGHT = 0.004, 0.85  # linear values between which blocks are used
 _QUANTILE = 0.3  # of the blocks' variances in a bin: the upper ones hold motion and texture
 _QUANTILE_TO_MEAN = 1.12  # of a variance from 63 pixels, mildly correlated
 _FEWEST = 24  # blocks in a bin
+_STEEPEST = 2.0  # most that the curve's term may be of the gain's at saturation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -148,8 +149,13 @@ def _tiles(image: FloatArray) -> FloatArray:
 
 
 def _fit(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Non-negative (read, gain, curve) of least relative error, by trying each set of terms."""
-    a = rows[:, :3] / rows[:, 3:] * counts[:, None]
+    """(read, gain, curve) of least relative error, by trying each set of non-negative terms.
+
+    What misalignment leaves of texture grows with the square of radiance like the curve's term,
+    which is therefore held to at most ``_STEEPEST`` times the gain.
+    """
+    terms_of = np.column_stack([rows[:, 0], rows[:, 1], rows[:, 1] + _STEEPEST * rows[:, 2]])
+    a = terms_of / rows[:, 3:] * counts[:, None]
     best, best_error = np.zeros(3), np.inf
     for size in (1, 2, 3):
         for terms in combinations(range(3), size):
@@ -160,7 +166,7 @@ def _fit(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float,
             if error < best_error:
                 best, best_error = np.zeros(3), error
                 best[list(terms)] = solution
-    return float(best[0]), float(best[1]), float(best[2])
+    return float(best[0]), float(best[1] + best[2]), float(_STEEPEST * best[2])
 
 
 def _dark_step(stack: ExposureStack) -> float:
