@@ -391,9 +391,10 @@ class Decider(nn.Module):
         mixed = _up(self.mixer(torch.cat(clues, 1)).float(), 4)
         allowed = F.pad(~absent, (2, 0), value=True)[:, :, None, None]
         share = torch.softmax(mixed[:, :4].masked_fill(~allowed, -20.0), 1)
-        log_fill = 3.0 * torch.tanh(mixed[:, 4:] / 3.0)
+        log_fill = mixed[:, 4:]
         for i, content in enumerate(contents):
             log_fill = log_fill + share[:, i + 1 : i + 2] * content.clamp_min(0.0)
+        log_fill = F.softplus(log_fill, beta=8.0).clamp_max(12.0)
         return torch.maximum(torch.exp2(log_fill), own), torch.stack(scores, 1), sources
 
     def _vote(self, score: Tensor, tells: Tensor) -> Tensor:
