@@ -23,13 +23,14 @@ from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
 
 _BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
-_SATURATED = np.float32(0.92)  # linear values above are not compared
-_TOLERANCE = np.float32(0.05)  # relative error of exposure and response that is no motion
+_SATURATED = np.float32(0.95)  # linear values above are not compared
+_TOLERANCE = np.float32(0.04)  # relative error of exposure and response that is no motion
 _LEVELS = 44  # of tolerances, half a stop each
 _FEWEST_ALIKE = 100  # sampled pixels of a level that tell what is common
 _SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
-_STRONG, _WEAK = 5.0, 2.5  # standard deviations
+_STRONG, _WEAK = 4.5, 2.0  # standard deviations
 _OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
+_ISLAND = 150  # pixels: smaller holes in a moving thing move with it
 _FEWEST = 20  # strong pixels that make a moving thing
 
 
@@ -284,7 +285,7 @@ def _variance(
 
 def _moving(evidence: FloatArray) -> FloatArray:
     """Soft mask (h, w) in [0, 1] of what moves: weak evidence that touches enough of the strong,
-    with a rim of a pixel and a soft edge."""
+    small holes in it closed, with a rim of a pixel and a soft edge."""
     import cv2
 
     weak = (evidence > _WEAK).astype(np.uint8)
@@ -292,8 +293,11 @@ def _moving(evidence: FloatArray) -> FloatArray:
     strong = np.bincount(labels[evidence > _STRONG], minlength=count)
     moving = strong >= _FEWEST
     moving[0] = False
-    mask = moving.astype(np.float32)[labels]
-    mask = cv2.dilate(mask, np.ones((3, 3), np.uint8))
+    mask = cv2.dilate(moving.astype(np.uint8)[labels], np.ones((3, 3), np.uint8))
+    _, labels, shapes, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
+    island = shapes[:, cv2.CC_STAT_AREA] < min(_ISLAND, mask.size // 20)
+    island[0] = True  # the mask itself
+    mask = island.astype(np.float32)[labels]
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.0), dtype=np.float32)
 
 
