@@ -17,10 +17,10 @@ import numpy as np
 
 from hdrmerge.comparison import GRID, Array, Levels, Pair, Trial, compare, make_pairs
 from hdrmerge.config import MergeConfig
-from hdrmerge.exposure import exif_exposures, profile_response
+from hdrmerge.exposure import ESTIMATED, exif_exposures, profile_response
 from hdrmerge.frames import ExposureStack
 from hdrmerge.response import Response
-from hdrmerge.response_fit import Fit, fit_response, srgb_inverse
+from hdrmerge.response_fit import Fit, fit_debevec, fit_response, srgb_inverse
 from hdrmerge.samples import Blocks, sample_blocks
 
 LN2 = float(np.log(2))
@@ -74,7 +74,8 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
     source = "given" if given else "EXIF" if known else "brightness"
     linear = stack.frames[0].encoding == "linear"
     response = stack.response
-    if config.response in ("auto", "estimate") and not linear:
+    asked = config.response if config.response in ESTIMATED and not linear else None
+    if asked:
         response = profile_response(stack.frames)
     blocks = sample_blocks(stack)
     curve = GRID if linear else tabulated(response)
@@ -86,16 +87,8 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
     warnings: list[str] = []
     exposure = start
     choice = _Choice(response, start, note, False, measured)
-    if not linear and config.response in ("auto", "estimate"):
-        choice = choose_response(
-            blocks,
-            pairs,
-            response,
-            start,
-            measured,
-            known=known,
-            forced=config.response == "estimate",
-        )
+    if asked:
+        choice = choose_response(blocks, pairs, response, start, measured, known, asked)
     measured = choice.measured
     if given:
         exposure = start
@@ -145,26 +138,30 @@ def choose_response(
     response: Response,
     start: Array,
     measured: Measured,
-    *,
     known: bool,
-    forced: bool,
+    asked: str,
 ) -> _Choice:
     """The profile's ``response`` where it explains the bracket, else an estimated one.
 
-    ``known``: the exposures ``start`` come from EXIF or a person, else from brightness.
+    ``known``: the exposures ``start`` come from EXIF or a person, else from brightness. ``asked``:
+    ``auto``, or ``estimate`` or ``debevec`` to estimate in any case.
     """
+    forced = asked != "auto"
     explained = measured.shape <= SHAPE_EXPLAINED
     plausible = not known or _step_error(measured, start) < 0.4 * LN2
     if (explained and plausible and not forced) or measured.trouble == "too little overlaps":
-        why = f"explains the bracket to {100 * measured.shape:.1f} %"
+        why = f"explains the bracket to {_percent(measured.shape)}"
         if measured.trouble:
             why = f"kept, {measured.trouble}"
         return _Choice(response, start, f"{response.name}: {why}", False, measured)
     if not known:
         start = typical_log_exposure(blocks)
-    fixed = fit_response(pairs, start) if known else None
-    settled = fixed is not None and _misfit(fixed) < FIT_SETTLED
-    free = None if settled else fit_response(pairs, start, free=True)
+    if asked == "debevec":
+        fixed, free = fit_debevec(pairs, start), None
+    else:
+        fixed = fit_response(pairs, start) if known else None
+        settled = fixed is not None and _misfit(fixed) < FIT_SETTLED
+        free = None if settled else fit_response(pairs, start, free=True)
     fits = [(f, is_free) for f, is_free in ((fixed, False), (free, True)) if f is not None]
     if not fits:
         note = f"{response.name}: kept, no response could be estimated"
@@ -177,10 +174,11 @@ def choose_response(
     if not (better or forced):
         note = f"{response.name}: kept, an estimate explains the bracket no better"
         return _Choice(response, start, note, False, measured)
-    estimated = Response.shared("estimated", fit.curve)
+    name = "estimated (Debevec & Malik 1997)" if asked == "debevec" else "estimated"
+    estimated = Response.shared(name, fit.curve)
     note = (
-        f"estimated: {response.name} strays by {100 * measured.shape:.0f} % with brightness, "
-        f"the estimate by {100 * final.shape:.1f} %"
+        f"estimated: {response.name} strays by {_percent(measured.shape)} with brightness, "
+        f"the estimate by {_percent(final.shape)}"
     )
     return _Choice(estimated, fit.log_exposure, note, is_free, final)
 
@@ -266,6 +264,10 @@ def _misfit(fit: Fit) -> float:
     """Rms deviation beyond noise that is left under a fit, its steps included."""
     excess = np.concatenate([f.deviation**2 - f.variance for f in fit.levels])
     return float(np.sqrt(max(0.0, float(np.mean(excess)))))
+
+
+def _percent(deviation: float) -> str:
+    return f"{100 * deviation:.1f} %" if deviation > 0.005 else "under 0.5 %"
 
 
 def _step_error(measured: Measured, start: Array) -> float:

@@ -15,8 +15,9 @@ class MergeConfig:
 
     ``ev``: exposure of each frame in stops in the order of the files, overrides EXIF.
     ``times``: exposure time of each frame in seconds, likewise. ``response``: ``auto``, ``srgb``,
-    ``linear``, ``gamma:VALUE``, ``estimate`` or the path of a saved response. ``reference``: index
-    of the reference frame in the order of the files, or None for the best exposed.
+    ``linear``, ``gamma:VALUE``, ``estimate``, ``debevec`` or the path of a saved response.
+    ``reference``: index of the reference frame in the order of the files, or None for the best
+    exposed.
     """
 
     ev: tuple[float, ...] | None = None

@@ -20,6 +20,7 @@ from hdrmerge.frames import ExposureStack, FloatArray, Frame
 from hdrmerge.reference import choose_reference
 from hdrmerge.response import Response
 
+ESTIMATED = ("auto", "estimate", "debevec")  # responses that the pixels have a say in
 THUMBNAIL_PIXELS = 100_000
 QUANTILES = np.linspace(0.01, 0.99, 99)
 
@@ -93,7 +94,7 @@ def check_same_size(frames: Sequence[Frame]) -> None:
 
 def initial_response(frames: Sequence[Frame], config: MergeConfig) -> Response:
     """The response asked for by name, else the files' own until the pixels say otherwise."""
-    if config.response in ("auto", "estimate"):
+    if config.response in ESTIMATED:
         return profile_response(frames)
     return Response.named(config.response)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.errors import InputError, OutputError, UsageError
+from hdrmerge.errors import InputError, UsageError
 from hdrmerge.frames import Codes, FloatArray, Frame
 
 SAMPLES = 255 * 16 + 1  # every 8-bit code is a sample, so 8-bit frames see no interpolation
@@ -91,7 +91,7 @@ class Response:
             return read_response(Path(spec))
         raise UsageError(
             f"There is no response {spec!r}.",
-            "Known are auto, estimate, srgb, linear, gamma:VALUE and the path of a saved response.",
+            "Use auto, srgb, linear, gamma:2.2, estimate, debevec or the path of a saved response.",
         )
 
     def linearise(self, frame: Frame, codes: Codes) -> FloatArray:
@@ -173,8 +173,7 @@ def read_response(path: Path) -> Response:
 
 
 def write_response(response: Response, path: Path) -> None:
-    """Save ``response`` as JSON; raises OutputError."""
-    try:
-        path.write_text(response.to_json() + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}).") from error
+    """Save ``response`` as JSON, atomically; raises OutputError."""
+    from hdrmerge.io.atomic import write_text
+
+    write_text(path, response.to_json() + "\n")

@@ -182,7 +182,7 @@ def _differences(entry: Levels, directions: Array) -> Array:
 
 
 def fit_debevec(
-    pairs: Sequence[Pair], log_exposure: Array, *, smoothness: float = 20.0
+    pairs: Sequence[Pair], log_exposure: Array, *, smoothness: float = 200.0
 ) -> Fit | None:
     """Debevec & Malik 1997: log inverse response at 256 codes by linear least squares.
 
