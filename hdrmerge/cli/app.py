@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -36,7 +35,7 @@ class _Commands(TyperGroup):
     """A group whose commands are imported on first use."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [name for name, (module, _, _) in COMMANDS.items() if find_spec(module)]
+        return list(COMMANDS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
