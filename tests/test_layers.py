@@ -21,7 +21,6 @@ ALLOWED = {
     "huggingface_hub": ("models/",),
     "typer": ("cli/",),
     "rich": ("cli/",),
-    "matplotlib": ("cli/", "training/"),
     "rawpy": ("io/",),
     "OpenEXR": ("io/",),
     "exifread": ("io/",),
