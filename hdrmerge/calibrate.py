@@ -109,8 +109,9 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
                 )
             source = "measured"
     warnings += _duplicates(stack, exposure)
-    exposures = np.exp(exposure - exposure[stack.reference])
-    exposures[stack.reference] = 1.0
+    exposures = stack.exposures
+    if exposure is not start:
+        exposures = np.exp(exposure - exposure[stack.reference])
     return Calibration(
         stack=replace(stack, exposures=exposures, response=choice.response),
         exif_stops=_exif_stops(stack),
