@@ -200,9 +200,8 @@ def evidence(bracket: Bracket) -> tuple[Tensor, list[Tensor]]:
         spread = (2.0 * power / size**2 + (0.02 * level).square() + 1e-12).sqrt()
         pooled.append(torch.asinh(mean / (2.0 * spread)) * 0.5)
     normal = torch.asinh(difference / (2.0 * deviation)) * 0.5
-    ratio = torch.log2((own + difference).clamp_min(0.0) + deviation) - torch.log2(
-        own.clamp_min(0.0) + deviation
-    )
+    least = own.clamp_min(0.0) + deviation
+    ratio = torch.log2(((own + difference).clamp_min(0.0) + deviation) / least)
     unusable = 1.0 - bracket.usable
     own_unusable = bracket.of(unusable, bracket.reference)[:, None]
     channels = [
