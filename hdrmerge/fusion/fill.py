@@ -1,0 +1,61 @@
+"""Radiance for where the reference clips and no other frame can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from hdrmerge.frames import ExposureStack, FloatArray
+
+
+def fill_clipped(
+    stack: ExposureStack,
+    linear: Sequence[FloatArray],
+    below: Sequence[FloatArray],
+    trust: FloatArray,
+) -> FloatArray | None:
+    """A fill (h, w, 3), radiance; None where no frame is shorter than the reference or none tells.
+
+    ``linear`` and ``below``: for each frame its linear values (h, w, 3) and how surely they are
+    below saturation (h, w); ``trust`` (N, h, w). Made everywhere, meant for where it is needed.
+    Spread from the nearest pixels that tell how bright such places are: those around that a shorter
+    frame shows and is trusted with, and bright things that a shorter frame shows elsewhere (the one
+    that moved). Push-pull interpolation (Gortler et al. 1996) of log radiance.
+    """
+    import cv2
+
+    height, width = below[0].shape
+    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))  # it is smooth anyway
+
+    def halved(image: FloatArray) -> FloatArray:
+        return np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
+
+    clips = 1.0 - halved(below[stack.reference])
+    known = np.zeros((half[1], half[0], 3), np.float32)
+    weight = np.zeros((half[1], half[0]), np.float32)
+    for k in range(stack.reference):
+        t = np.float32(stack.exposures[k])
+        value, trusted = halved(linear[k]), halved(trust[k])
+        red, green, blue = cv2.split(value)
+        bright = (cv2.max(cv2.max(red, green), blue) >= t).astype(np.float32)
+        tells = trusted * clips + (1.0 - trusted) * (1.0 - clips) * bright
+        tells *= np.maximum(halved(below[k]), np.float32(1e-3))
+        tells *= t / np.float32(stack.exposures[0])
+        tells = cv2.erode(tells, np.ones((3, 3), np.uint8))  # rims are mixtures
+        known += tells[..., None] * cv2.log(np.maximum(value / t, np.float32(0.05)))
+        weight += tells
+    pyramid = [(known, weight)]
+    while max(half) > 1:
+        half = (max(1, (half[0] + 1) // 2), max(1, (half[1] + 1) // 2))
+        known, weight = (halved(x) for x in pyramid[-1])
+        pyramid.append((known, weight))
+    if not weight.any():
+        return None
+    filled = np.zeros((1, 1, 3), np.float32)
+    for known, weight in reversed(pyramid):
+        own = np.minimum(weight * np.float32(8.0), 1.0)
+        own /= np.maximum(weight, np.float32(1e-9))
+        spread = cv2.resize(filled, weight.shape[::-1]).reshape(known.shape)
+        filled = spread + own[..., None] * (known - weight[..., None] * spread)
+    return np.asarray(cv2.resize(cv2.exp(filled), (width, height)), dtype=np.float32)
