@@ -25,7 +25,7 @@ WORKERS = 2
 _BAND_BYTES = 12 << 20  # of the samples that one worker holds
 _HALO = 2  # rows that the clipping test looks beyond a band
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
-_AROUND = (0.82, 0.91)  # and between these of the mean around it: noise hides single clipped ones
+_AROUND = (0.85, 0.93)  # and between these of the mean around it: noise hides single clipped ones
 _SHORTEST = np.float32(1e-4)  # what is left of the shortest frame's weight where it clips
 _ENOUGH = 0.5  # below this trust the result turns to the reference's own value
 
