@@ -27,6 +27,7 @@ _HALO = 2  # rows that the clipping test looks beyond a band
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
 _AROUND = (0.85, 0.93)  # and between these of the mean around it: noise hides single clipped ones
 _SHORTEST = np.float32(1e-4)  # what is left of the shortest frame's weight where it clips
+_NO_TRUST = np.float32(0.05)  # and less is none: 64 times the exposure outweighs small factors
 _ENOUGH = 0.5  # below this trust the result turns to the reference's own value
 
 
@@ -105,7 +106,8 @@ def _fuse_band(
         samples.append(cv2.split(linear[inner]))
         weight = valid[inner].astype(np.float32)
         if decisions is not None and k != reference:
-            weight *= _resample(decisions.trust[k], rows, (height, width))
+            trust = _resample(decisions.trust[k], rows, (height, width))
+            weight *= np.clip((trust - _NO_TRUST) / (1.0 - _NO_TRUST), 0.0, 1.0)
         if k == 0:
             np.maximum(coverage, weight, out=coverage)
             np.maximum(usable, _SHORTEST, out=usable)

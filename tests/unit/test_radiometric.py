@@ -130,6 +130,15 @@ def test_ghosts_never_enter_where_the_reference_clips() -> None:
     assert np.allclose(merged, 1.0)
 
 
+def test_a_hundredth_of_trust_does_not_let_a_long_exposure_win() -> None:
+    stack = photograph(np.full((8, 9, 3), 4.0, np.float32), (1 / 8, 1, 8), 1)
+    dark = replace(stack.frames[2], pixels=np.full((8, 9, 3), 0.02, np.float32))  # a ghost
+    stack = replace(stack, frames=(*stack.frames[:2], dark))
+    decisions = trusting(stack)
+    decisions.trust[2] = 0.01
+    assert np.allclose(fuse(stack, decisions, NOISE).radiance.pixels, 4.0, rtol=1e-3)
+
+
 def test_trust_fades_from_the_mean_to_the_reference() -> None:
     scene = np.full((16, 16, 3), 3.0, np.float32)
     stack = photograph(scene, (1 / 8, 1, 8), 1)
