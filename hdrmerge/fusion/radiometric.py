@@ -107,7 +107,7 @@ def _fuse_band(
         weight = valid[inner].astype(np.float32)
         if decisions is not None and k != reference:
             trust = _resample(decisions.trust[k], rows, (height, width))
-            weight *= np.clip((trust - _NO_TRUST) / (1.0 - _NO_TRUST), 0.0, 1.0)
+            weight *= np.where(trust < _NO_TRUST, np.float32(0.0), trust)
         if k == 0:
             np.maximum(coverage, weight, out=coverage)
             np.maximum(usable, _SHORTEST, out=usable)
