@@ -88,7 +88,7 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
     exposure = start
     choice = _Choice(response, start, note, False, measured)
     if asked:
-        choice = choose_response(blocks, pairs, response, start, measured, known, asked)
+        choice = choose_response(blocks, pairs, response, start, measured, source, asked)
     measured = choice.measured
     if given:
         exposure = start
@@ -98,7 +98,7 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
             warnings.append(f"The exposures are a rough guess: {measured.trouble}.")
     else:
         off = np.abs(measured.log_exposure - start)
-        tolerance = np.maximum(STEP_AGREES, 3 * measured.error)
+        tolerance = np.maximum(max(STEP_AGREES, 2 * measured.shape), 3 * measured.error)
         if not known or choice.free or np.any(off > tolerance):
             exposure = np.maximum.accumulate(measured.log_exposure)
             if known:
@@ -139,18 +139,18 @@ def choose_response(
     response: Response,
     start: Array,
     measured: Measured,
-    known: bool,
+    source: str,
     asked: str,
 ) -> _Choice:
     """The profile's ``response`` where it explains the bracket, else an estimated one.
 
-    ``known``: the exposures ``start`` come from EXIF or a person, else from brightness. ``asked``:
-    ``auto``, or ``estimate`` or ``debevec`` to estimate in any case.
+    ``source`` of the exposures ``start``: given, EXIF or brightness. ``asked``: ``auto``, or
+    ``estimate`` or ``debevec`` to estimate in any case.
     """
-    forced = asked != "auto"
+    forced, known = asked != "auto", source != "brightness"
     explained = measured.shape <= SHAPE_EXPLAINED
-    plausible = not known or _step_error(measured, start) < 0.4 * LN2
-    if (explained and plausible and not forced) or measured.trouble == "too little overlaps":
+    stretched = known and _stretched(np.diff(measured.log_exposure), np.diff(start))
+    if (explained and not stretched and not forced) or measured.trouble == "too little overlaps":
         why = f"explains the bracket to {_percent(measured.shape)}"
         if measured.trouble:
             why = f"kept, {measured.trouble}"
@@ -161,17 +161,17 @@ def choose_response(
         fixed, free = fit_debevec(pairs, start), None
     else:
         fixed = fit_response(pairs, start) if known else None
-        settled = fixed is not None and _misfit(fixed) < FIT_SETTLED
+        settled = source == "given" or (fixed is not None and _misfit(fixed) < FIT_SETTLED)
         free = None if settled else fit_response(pairs, start, free=True)
-    fits = [(f, is_free) for f, is_free in ((fixed, False), (free, True)) if f is not None]
-    if not fits:
+    if free is not None and fixed is not None:
+        moved = np.max(np.abs(free.log_exposure - fixed.log_exposure)) > STEP_AGREES
+        free = free if moved and _misfit(free) < 0.7 * _misfit(fixed) - 0.003 else None
+    fit = free or fixed
+    if fit is None:
         note = f"{response.name}: kept, no response could be estimated"
         return _Choice(response, start, note, False, measured)
-    fit, is_free = fits[0]
-    if len(fits) == 2 and _misfit(fits[1][0]) < 0.7 * _misfit(fit) - 0.003:
-        fit, is_free = fits[1]
     final = measure(pairs, Trial(fit.curve), fit.log_exposure, anchored=True)
-    better = final.shape < 0.7 * measured.shape or not plausible
+    better = final.shape < 0.7 * measured.shape or stretched
     if not (better or forced):
         note = f"{response.name}: kept, an estimate explains the bracket no better"
         return _Choice(response, start, note, False, measured)
@@ -181,7 +181,7 @@ def choose_response(
         f"estimated: {response.name} strays by {_percent(measured.shape)} with brightness, "
         f"the estimate by {_percent(final.shape)}"
     )
-    return _Choice(estimated, fit.log_exposure, note, is_free, final)
+    return _Choice(estimated, fit.log_exposure, note, free is not None, final)
 
 
 def typical_log_exposure(blocks: Blocks) -> Array:
@@ -271,9 +271,12 @@ def _percent(deviation: float) -> str:
     return f"{100 * deviation:.1f} %" if deviation > 0.005 else "under 0.5 %"
 
 
-def _step_error(measured: Measured, start: Array) -> float:
-    """Largest difference between a measured and an expected step, natural log."""
-    return float(np.max(np.abs(np.diff(measured.log_exposure - start)), initial=0.0))
+def _stretched(measured: Array, expected: Array) -> bool:
+    """Whether the steps are longer than expected by one factor, as a contrasty response makes
+    them; wrong exposures differ from frame to frame, or are shorter (an auto-ISO unrecorded)."""
+    ratio = measured / np.maximum(expected, 0.1)
+    far = np.max(np.abs(measured - expected)) > 0.4 * LN2
+    return bool(far and ratio.min() > 1.1 and ratio.max() < min(1.8, 1.25 * ratio.min()))
 
 
 def _exif_log_exposure(stack: ExposureStack) -> Array | None:
