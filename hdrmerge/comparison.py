@@ -22,7 +22,8 @@ BIN = 0.1  # width of a brightness bin, natural log
 CLIPPED = 0.998  # code fraction from which a pixel is clipped
 TOP = 0.988  # code fraction up to which the mean of a block is used
 DARKEST = 6 / 255  # below, 8-bit codes say too little
-PER_CELL = 12  # samples of a brightness bin that one tile may give
+PER_CELL = 12  # samples of a brightness bin that one tile may give to a pair; fewer in a
+FEWEST_PER_CELL, ENOUGH = 4, 72  # bracket of many pairs, ``ENOUGH`` in all
 TEXTURE = 0.15  # error per unit of texture: what misalignment and chroma subsampling leave
 SYSTEMATIC = 0.003  # what remains unknown of a bin, however many samples it has
 BIAS = 0.25  # error per unit of a pixel's relative variance
@@ -51,7 +52,8 @@ class Place:
 class Pair:
     """Samples of frames ``darker`` and ``brighter``: code statistics (S,), per sample.
 
-    ``noise`` holds the variance of a pixel's code that noise alone makes; ``channel`` (S,).
+    ``place``: the same mean codes on ``GRID``; ``noise``: the variance of a pixel's code that noise
+    alone makes. The three channels are pooled.
     """
 
     darker: int
@@ -60,7 +62,6 @@ class Pair:
     place: tuple[Place, Place]
     variance: tuple[Array, Array]
     noise: tuple[Array, Array]
-    channel: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,27 +90,30 @@ def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
     """
     n = len(blocks.mean)
     noise = [_noise_by_code(blocks, k) for k in range(n)]
+    compared = [
+        (i, j)
+        for i in range(n)
+        for j in range(i + 1, min(i + 3, n))
+        if j == i + 1 or log_exposure[j] - log_exposure[i] <= FARTHEST
+    ]
+    per_cell = min(PER_CELL, max(FEWEST_PER_CELL, ENOUGH // len(compared)))
     pairs = []
-    for i in range(n):
-        for j in range(i + 1, min(i + 3, n)):
-            if j > i + 1 and log_exposure[j] - log_exposure[i] > FARTHEST:
-                continue
-            step = float(log_exposure[j] - log_exposure[i])
-            chosen = _spread(blocks, i, j, curve, step, noise[j])
-            mean = [blocks.mean[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
-            spread = [blocks.variance[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
-            floor = [np.interp(mean[s], *noise[k]) for s, k in enumerate((i, j))]
-            pairs.append(
-                Pair(
-                    i,
-                    j,
-                    (mean[0], mean[1]),
-                    (Place(mean[0]), Place(mean[1])),
-                    (spread[0], spread[1]),
-                    (floor[0], floor[1]),
-                    chosen % 3,
-                )
+    for i, j in compared:
+        step = float(log_exposure[j] - log_exposure[i])
+        chosen = _spread(blocks, (i, j), curve, step, noise[j], per_cell)
+        mean = [blocks.mean[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
+        spread = [blocks.variance[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
+        floor = [np.interp(mean[s], *noise[k]) for s, k in enumerate((i, j))]
+        pairs.append(
+            Pair(
+                i,
+                j,
+                (mean[0], mean[1]),
+                (Place(mean[0]), Place(mean[1])),
+                (spread[0], spread[1]),
+                (floor[0], floor[1]),
             )
+        )
     return pairs
 
 
@@ -132,9 +136,15 @@ def _noise_by_code(blocks: Blocks, k: int) -> tuple[Array, Array]:
 
 
 def _spread(
-    blocks: Blocks, i: int, j: int, curve: Array, step: float, noise: tuple[Array, Array]
+    blocks: Blocks,
+    pair: tuple[int, int],
+    curve: Array,
+    step: float,
+    noise: tuple[Array, Array],
+    per_cell: int,
 ) -> NDArray[np.intp]:
-    """Indices into (B * 3) of samples worth comparing: flat ones, at most ``PER_CELL`` a cell."""
+    """Indices into (B * 3) of samples worth comparing: flat ones, at most ``per_cell`` a cell."""
+    i, j = pair
     zi, zj = blocks.mean[i].reshape(-1), blocks.mean[j].reshape(-1)
     usable = np.flatnonzero(
         (blocks.highest[j].reshape(-1) < CLIPPED) & (zi > 0.4 * DARKEST) & (zj > DARKEST)
@@ -150,7 +160,7 @@ def _spread(
     order = np.argsort(cell * 2**31 + rank, kind="stable")
     sorted_cell = cell[order]
     first = np.searchsorted(sorted_cell, sorted_cell, side="left")
-    kept: NDArray[np.intp] = usable[order[np.arange(len(order)) - first < PER_CELL]]
+    kept: NDArray[np.intp] = usable[order[np.arange(len(order)) - first < per_cell]]
     return kept
 
 
