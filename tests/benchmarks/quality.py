@@ -194,7 +194,7 @@ frame's saturation, after one scale factor fitted on static, well-exposed pixels
 over the scenes, with the worst scene in brackets. *mask* is where something moves; in *mask,
 valid* at least one frame shows the reference's content unclipped, in *mask, lost* none does.
 *cast* is the largest over the smallest channel scale (1 = none), *harm* the share of static
-pixels that are worse than in the plain merge.
+pixels that are worse than in the plain merge, *s* seconds a merge on a shared two-core machine.
 
 Rows: **default** is what `hdrmerge fuse` does; *classic* and *off* are its other ways to handle
 motion; *single* is the best single frame without any merge; *plain* the noise-optimal merge that
