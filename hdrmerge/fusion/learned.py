@@ -54,7 +54,8 @@ def decide(
     they miss different things. Raises WeightsError when there are no such weights, ResourceError
     when memory or the device asked for is missing.
     """
-    from hdrmerge.models.decider import Decider, bracket_of
+    from hdrmerge.models.bracket import bracket_of
+    from hdrmerge.models.decider import Decider
 
     network, weights = _load(config)
     if not isinstance(network, Decider):

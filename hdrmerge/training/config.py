@@ -66,7 +66,8 @@ class TrainConfig:
     steps, stays, and falls linearly to nothing over the last ``decay`` of the run. ``ema``: decay
     of the averaged weights, which are what is validated and exported. ``precision``: ``fp32`` or
     ``bf16``. ``part``: ``all`` of the network, or only the ``fill``, its judgement of the frames
-    then being that of the weights ``start`` (a ``state.pt``) and of the truth. ``device``: ``cpu`` or ``cuda``. ``clip``: largest gradient norm.
+    then being that of the weights ``start`` (a ``state.pt``) and of the truth. ``device``: ``cpu``
+    or ``cuda``. ``clip``: largest gradient norm.
     """
 
     scenes: str

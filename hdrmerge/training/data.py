@@ -16,7 +16,7 @@ from torch import Tensor
 from hdrmerge.errors import InputError
 from hdrmerge.frames import FloatArray
 from hdrmerge.fusion.radiometric import unclipped
-from hdrmerge.models.decider import Bracket
+from hdrmerge.models.bracket import Bracket
 from hdrmerge.training.config import DataConfig
 
 CODE_READ, CODE_GAIN = 1e-7, 4e-5  # what 8 bits and JPEG add to a linear value's variance

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hdrmerge.models.decider import CLIP, Bracket, Decision, compose, mu_law
+from hdrmerge.models.bracket import CLIP, Bracket, mu_law
+from hdrmerge.models.decider import Decision, compose
 from hdrmerge.training.config import LossConfig
 from hdrmerge.training.data import SCALE, Truth
 

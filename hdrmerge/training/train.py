@@ -20,8 +20,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.io.atomic import atomic_path, write_bytes
+from hdrmerge.models.bracket import Bracket
 from hdrmerge.models.checkpoint import checkpoint_bytes
-from hdrmerge.models.decider import Bracket, Decider
+from hdrmerge.models.decider import Decider
 from hdrmerge.training.config import TrainConfig
 from hdrmerge.training.data import Patch, Scenes, Truth, batch_counts, collate, load_scenes
 from hdrmerge.training.folders import Folders, cut_patch, find_folders

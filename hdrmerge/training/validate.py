@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdrmerge.models.decider import Bracket, Decider, compose, merge
+from hdrmerge.models.bracket import Bracket, merge
+from hdrmerge.models.decider import Decider, compose
 from hdrmerge.training.config import DataConfig
 from hdrmerge.training.data import Scenes, Truth, collate
 from hdrmerge.training.losses import scaled, score

@@ -15,7 +15,8 @@ from hdrmerge.frames import CaptureSettings, Decisions, ExposureStack, Frame  # 
 from hdrmerge.fusion.noise import NoiseModel  # noqa: E402
 from hdrmerge.fusion.radiometric import fuse, unclipped  # noqa: E402
 from hdrmerge.models import decider  # noqa: E402
-from hdrmerge.models.decider import Bracket, Decider, DeciderConfig, bracket_of  # noqa: E402
+from hdrmerge.models.bracket import Bracket, bracket_of, evidence  # noqa: E402
+from hdrmerge.models.decider import Decider, DeciderConfig  # noqa: E402
 from hdrmerge.response import Response  # noqa: E402
 
 SMALL = DeciderConfig(widths=(8, 8, 8, 8), search=2, descriptor=8, fill=8)
@@ -156,7 +157,7 @@ def test_equal_frames_differ_by_nothing() -> None:
         exposures=torch.ones(1, 2),
         reference=torch.tensor([1]),
     )
-    seen, pooled = decider.evidence(same)
+    seen, pooled = evidence(same)
     assert float(seen[:, :, 3:7].abs().max()) == 0
     assert all(float(z.abs().max()) == 0 for z in pooled)
 
@@ -167,7 +168,7 @@ def test_a_clipped_value_says_only_at_least() -> None:
     linear = torch.ones_like(given.linear)
     for short, differs in ((0.9, False), (0.05, True)):
         linear[:, 0] = short  # radiance 7.2 and 0.4 where the reference says >= 1
-        seen, _ = decider.evidence(given._replace(linear=linear))
+        seen, _ = evidence(given._replace(linear=linear))
         assert bool((seen[:, 0, 3:6] < -0.1).all()) == differs
         assert bool((seen[:, 0, 3:6] == 0).all()) == (not differs)
 

@@ -14,8 +14,9 @@ torch = pytest.importorskip("torch")
 from hdrmerge.errors import InputError, UsageError  # noqa: E402
 from hdrmerge.frames import RadianceMap  # noqa: E402
 from hdrmerge.io.exr import write_exr  # noqa: E402
+from hdrmerge.models.bracket import merge  # noqa: E402
 from hdrmerge.models.checkpoint import load_network  # noqa: E402
-from hdrmerge.models.decider import Decider, DeciderConfig, Decision, compose, merge  # noqa: E402
+from hdrmerge.models.decider import Decider, DeciderConfig, Decision, compose  # noqa: E402
 from hdrmerge.training import train as trainer  # noqa: E402
 from hdrmerge.training.config import DataConfig, LossConfig, TrainConfig, read_config  # noqa: E402
 from hdrmerge.training.data import Scenes, batch_counts, collate, load_scenes  # noqa: E402
