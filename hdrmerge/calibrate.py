@@ -30,6 +30,7 @@ STEP_ABSURD = 2.5 * LN2  # a step measured this far from the expected one is no 
 CLOSURE = 0.15  # log-ratio by which measured steps may contradict each other
 FIT_SETTLED = 0.01  # misfit below which no other steps are tried
 TYPICAL_STRETCH = 0.77  # true steps over median ones under sRGB: 0.73 to 0.83 on five cameras
+FEW_LEVELS = 0.1  # standard error that a single level of brightness leaves
 DUPLICATE = 0.05  # stops
 
 
@@ -258,7 +259,8 @@ def _constant(levels: Levels) -> tuple[float, float, float]:
     around = (levels.deviation - mean) ** 2
     excess = max(0.0, float((weight * (around - levels.variance)).sum() / weight.sum()))
     scatter = float((weight * around).sum() / weight.sum())
-    return mean, scatter / len(levels.level) + 0.002**2, excess
+    few = FEW_LEVELS / len(levels.level)  # near clipping alone, a mean is worth little
+    return mean, scatter / len(levels.level) + 0.002**2 + few**2, excess
 
 
 def _misfit(fit: Fit) -> float:
