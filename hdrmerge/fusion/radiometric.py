@@ -26,6 +26,7 @@ _BAND_BYTES = 12 << 20  # of the samples that one worker holds
 _HALO = 2  # rows that the clipping test looks beyond a band
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
 _AROUND = (0.85, 0.93)  # and between these of the mean around it: noise hides single clipped ones
+_DARK = (0.1, 0.3)  # below, what a clipped neighbour lends a demosaiced sample does not matter
 _SHORTEST = np.float32(1e-4)  # what is left of the shortest frame's weight where it clips
 _NO_TRUST = np.float32(0.05)  # and less is none: 64 times the exposure outweighs small factors
 _ENOUGH = 0.5  # below this trust the result turns to the reference's own value
@@ -101,7 +102,7 @@ def _fuse_band(
     clipped = np.ones((stop - start, width), np.bool_)
     for k in range(len(stack)):
         linear, valid = stack.linear(k, slice(top, bottom))
-        usable = unclipped(linear)[inner]
+        usable = unclipped(linear, demosaiced=stack.frames[k].encoding == "linear")[inner]
         clipped &= (usable < 0.5) | ~valid[inner]
         samples.append(cv2.split(linear[inner]))
         weight = valid[inner].astype(np.float32)
@@ -139,12 +140,13 @@ def _fuse_band(
     return int(np.count_nonzero(clipped)), filled
 
 
-def unclipped(linear: FloatArray) -> FloatArray:
+def unclipped(linear: FloatArray, *, demosaiced: bool = False) -> FloatArray:
     """(h, W) in [0, 1]: how surely a linear frame (h, W, 3) is below saturation.
 
     Judged by the largest channel, so that all three fade out together and highlights keep their
     hue, at the pixel and in the mean around it: near saturation noise, and JPEG beside bright
-    edges, push clipped pixels back below any threshold.
+    edges, push clipped pixels back below any threshold. A ``demosaiced`` sample beside a clipped
+    one was interpolated from it, and counts less unless it is dark itself.
     """
     import cv2
 
@@ -154,8 +156,11 @@ def unclipped(linear: FloatArray) -> FloatArray:
         return np.ones(brightest.shape, np.float32)
     np.minimum(brightest, 1.0, out=brightest)
     around = cv2.GaussianBlur(brightest, (5, 5), 1.0)
-    own = _fade(brightest, *_OWN)
-    return np.asarray(cv2.min(own, _fade(around, *_AROUND)), dtype=np.float32)
+    usable = _fade(around, *_AROUND)
+    if demosaiced:
+        beside = _fade(cv2.dilate(brightest, np.ones((3, 3), np.uint8)), *_OWN)
+        usable = cv2.min(usable, cv2.max(beside, _fade(brightest.copy(), *_DARK)))
+    return np.asarray(cv2.min(usable, _fade(brightest, *_OWN)), dtype=np.float32)
 
 
 def _fade(value: FloatArray, low: float, high: float) -> FloatArray:

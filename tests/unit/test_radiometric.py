@@ -220,3 +220,12 @@ def test_unclipped_sees_through_noise() -> None:
     clipped = np.repeat(sky, 3, axis=2).astype(np.float32)
     assert unclipped(clipped).max() == 0
     assert unclipped(clipped * np.float32(0.75)).min() == 1
+
+
+def test_a_demosaiced_sample_beside_a_clipped_one_counts_less_unless_dark() -> None:
+    row = np.repeat(np.array([0.05, 0.05, 0.5, 1.0, 1.0, 1.0], np.float32)[None, :, None], 3, 2)
+    linear = np.repeat(row, 6, axis=0)
+    beside = unclipped(linear, demosaiced=True)
+    assert beside[3, 2] == 0
+    assert beside[3, :2].min() == 1
+    assert unclipped(linear)[3, 2] > 0
