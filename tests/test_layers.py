@@ -23,7 +23,6 @@ ALLOWED = {
     "rich": ("cli/",),
     "rawpy": ("io/",),
     "OpenEXR": ("io/",),
-    "exifread": ("io/",),
     "tifffile": ("io/", "simulate/"),
     "PIL": ("io/", "simulate/"),
     "scipy": (),
