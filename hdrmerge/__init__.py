@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hdrmerge.config import MergeConfig, TonemapConfig
     from hdrmerge.errors import HdrMergeError
-    from hdrmerge.frames import CaptureSettings, ExposureStack, Frame, RadianceMap
+    from hdrmerge.frames import CaptureSettings, Frame, RadianceMap
     from hdrmerge.io import read_frame, read_frames, read_radiance, write_exr
     from hdrmerge.pipeline import MergeResult, merge_stack
     from hdrmerge.report import MergeReport
+    from hdrmerge.stack import ExposureStack
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "CaptureSettings": "hdrmerge.frames",
-    "ExposureStack": "hdrmerge.frames",
+    "ExposureStack": "hdrmerge.stack",
     "Frame": "hdrmerge.frames",
     "HdrMergeError": "hdrmerge.errors",
     "MergeConfig": "hdrmerge.config",

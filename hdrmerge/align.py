@@ -16,7 +16,8 @@ import numpy as np
 from hdrmerge.align_features import Features, find_features, match_features
 from hdrmerge.align_geometry import displacements, is_plausible, restrict, scaling
 from hdrmerge.align_refine import Model, Pair, Proxy, Tiles, match_tones, solve
-from hdrmerge.frames import ExposureStack, Frame, Matrix
+from hdrmerge.frames import Frame, Matrix
+from hdrmerge.stack import ExposureStack
 
 Kind = Literal["homography", "affine", "translation", "none", "reference"]
 

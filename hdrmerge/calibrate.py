@@ -18,10 +18,10 @@ import numpy as np
 from hdrmerge.comparison import GRID, Array, Levels, Pair, Trial, compare, make_pairs
 from hdrmerge.config import MergeConfig
 from hdrmerge.exposure import ESTIMATED, exif_exposures, profile_response
-from hdrmerge.frames import ExposureStack
 from hdrmerge.response import Response
 from hdrmerge.response_fit import Fit, fit_debevec, fit_response, srgb_inverse
 from hdrmerge.samples import Blocks, sample_blocks
+from hdrmerge.stack import ExposureStack
 
 LN2 = float(np.log(2))
 SHAPE_EXPLAINED = 0.03  # rms log-ratio deviation up to which a response explains a bracket

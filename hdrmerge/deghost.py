@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
-from hdrmerge.frames import Decisions, ExposureStack
-from hdrmerge.models.manifest import default_model, is_direct
+from hdrmerge.frames import Decisions
+from hdrmerge.models.manifest import is_direct
 from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
+from hdrmerge.stack import ExposureStack
 
 if TYPE_CHECKING:
     from hdrmerge.fusion.noise import NoiseModel
@@ -37,7 +38,7 @@ def choose_method(config: MergeConfig) -> Method:
                 f"--deghost {config.deghost} uses no network.", "Leave out --model and --weights."
             )
         return Method(config.deghost)
-    if config.deghost == "auto" and not asked and default_model() is None:
+    if config.deghost == "auto" and not asked:  # the network gains little for five times the time
         return Method("classic")
     weights = resolve_weights(config.weights, config.model)
     return Method("reconstruct" if is_direct(weights.model) else "network", weights)

@@ -10,8 +10,9 @@ from hdrmerge import __version__
 from hdrmerge.align import AlignmentNote
 from hdrmerge.calibrate import Calibration
 from hdrmerge.deghost import Method
-from hdrmerge.frames import ExposureStack, Frame
+from hdrmerge.frames import Frame
 from hdrmerge.report import FrameReport, MergeReport
+from hdrmerge.stack import ExposureStack
 
 
 def describe_stack(

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import StackError, UsageError
-from hdrmerge.frames import ExposureStack, FloatArray, Frame
+from hdrmerge.frames import FloatArray, Frame
 from hdrmerge.reference import choose_reference
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 ESTIMATED = ("auto", "estimate", "debevec")  # responses that the pixels have a say in
 THUMBNAIL_PIXELS = 100_000

@@ -15,8 +15,9 @@ from hdrmerge.config import MergeConfig
 from hdrmerge.deghost import choose_method, decide
 from hdrmerge.describe import describe_stack
 from hdrmerge.exposure import initial_stack
-from hdrmerge.frames import CaptureSettings, ExposureStack, FloatArray, Frame, RadianceMap
+from hdrmerge.frames import CaptureSettings, FloatArray, Frame, RadianceMap
 from hdrmerge.report import MergeReport
+from hdrmerge.stack import ExposureStack
 
 Progress = Callable[[str, float], None]
 

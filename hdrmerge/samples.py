@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import ExposureStack, FloatArray, Frame, Matrix
+from hdrmerge.frames import FloatArray, Frame, Matrix
+from hdrmerge.stack import ExposureStack
 
 SIDE = 4  # pixels
 TILES = 16

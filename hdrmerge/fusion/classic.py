@@ -18,10 +18,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, ExposureStack, FloatArray
+from hdrmerge.frames import Decisions, FloatArray
 from hdrmerge.fusion.fill import fill_clipped
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
+from hdrmerge.stack import ExposureStack
 
 _BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
 _SATURATED = np.float32(0.95)  # linear values above are not compared

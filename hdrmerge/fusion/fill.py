@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdrmerge.frames import ExposureStack, FloatArray
+from hdrmerge.frames import FloatArray
+from hdrmerge.stack import ExposureStack
 
 
 def fill_clipped(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import ResourceError, StackError, WeightsError
-from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
+from hdrmerge.frames import Decisions, FloatArray, RadianceMap
 from hdrmerge.fusion import classic
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
@@ -25,6 +25,7 @@ from hdrmerge.models.device import select_device
 from hdrmerge.models.encoding import decode_radiance, encode_pairs
 from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
 from hdrmerge.models.tiling import Precision, is_out_of_memory, run_tiled
+from hdrmerge.stack import ExposureStack
 
 Progress = Callable[[str, float], None]
 

@@ -8,7 +8,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import ExposureStack, FloatArray
+from hdrmerge.frames import FloatArray
+from hdrmerge.stack import ExposureStack
 
 _BLOCK = 8  # pixels a side
 _STRIPS = 24

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hdrmerge.frames import Decisions, ExposureStack, FloatArray, RadianceMap
+from hdrmerge.frames import Decisions, FloatArray, RadianceMap
 from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.stack import ExposureStack
 
 Planes = Sequence[FloatArray]  # red, green and blue, (h, W) each
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 if TYPE_CHECKING:
-    from hdrmerge.frames import ExposureStack, FloatArray
+    from hdrmerge.frames import FloatArray
     from hdrmerge.fusion.noise import NoiseModel
+    from hdrmerge.stack import ExposureStack
 
 MU = 5000.0
 CLIP = 0.95  # from here on a value says only "at least this much"
@@ -66,7 +67,7 @@ class Bracket(NamedTuple):
 def bracket_of(
     stack: ExposureStack,
     noise: NoiseModel,
-    unclipped: Callable[[FloatArray], FloatArray],
+    unclipped: Callable[..., FloatArray],
     device: str = "cpu",
 ) -> Bracket:
     """The inputs of a (proxy) stack. ``noise`` is that of the frames as they were measured;
@@ -75,13 +76,18 @@ def bracket_of(
     noise = noise.averaged(height * width)
     pairs = [stack.linear(k) for k in range(len(stack))]
 
+    usable = [
+        unclipped(linear, demosaiced=frame.encoding == "linear")[None]
+        for (linear, _), frame in zip(pairs, stack.frames, strict=True)
+    ]
+
     def tensor(values: Any) -> Tensor:
         return torch.as_tensor(np.asarray(values, np.float32), device=device)[None]
 
     return Bracket(
         linear=tensor(np.stack([linear.transpose(2, 0, 1) for linear, _ in pairs])),
         valid=tensor(np.stack([valid[None] for _, valid in pairs])),
-        usable=tensor(np.stack([unclipped(linear)[None] for linear, _ in pairs])),
+        usable=tensor(np.stack(usable)),
         exposures=tensor(stack.exposures),
         reference=torch.tensor([stack.reference], device=device),
         read=tensor(noise.read),

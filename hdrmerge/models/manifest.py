@@ -15,7 +15,6 @@ from hdrmerge.models.registry import find_model, is_direct
 __all__ = [
     "Manifest",
     "WeightsEntry",
-    "default_model",
     "is_direct",
     "read_manifest",
     "shipped",
@@ -111,12 +110,3 @@ def read_manifest(folder: Path) -> Manifest:
 def shipped() -> Manifest:
     """The manifest of the weights that came with this installation."""
     return read_manifest(weights_folder())
-
-
-def default_model() -> str | None:
-    """The network that ``fuse`` uses unasked; None when no default weights are installed."""
-    manifest = shipped()
-    if manifest.default is None:
-        return None
-    entry = manifest.entries[manifest.default]
-    return entry.model if manifest.path(entry).is_file() else None

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from hdrmerge.align import align
-from hdrmerge.frames import CaptureSettings, ExposureStack, Frame
+from hdrmerge.frames import CaptureSettings, Frame
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 HEIGHT, WIDTH, MARGIN = 320, 480, 40
 Array = np.ndarray

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdrmerge.frames import CaptureSettings, ExposureStack, FloatArray, Frame
+from hdrmerge.frames import CaptureSettings, FloatArray, Frame
 from hdrmerge.fusion.classic import decide
 from hdrmerge.fusion.noise import estimate_noise
 from hdrmerge.fusion.radiometric import fuse
 from hdrmerge.metrics import psnr_mu
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 HEIGHT, WIDTH = 240, 320
 

@@ -11,13 +11,14 @@ torch = pytest.importorskip("torch")
 
 from torch.nn import functional as F  # noqa: E402
 
-from hdrmerge.frames import CaptureSettings, Decisions, ExposureStack, Frame  # noqa: E402
+from hdrmerge.frames import CaptureSettings, Decisions, Frame  # noqa: E402
 from hdrmerge.fusion.noise import NoiseModel  # noqa: E402
 from hdrmerge.fusion.radiometric import fuse, unclipped  # noqa: E402
 from hdrmerge.models import decider  # noqa: E402
 from hdrmerge.models.bracket import Bracket, bracket_of, evidence  # noqa: E402
 from hdrmerge.models.decider import Decider, DeciderConfig  # noqa: E402
 from hdrmerge.response import Response  # noqa: E402
+from hdrmerge.stack import ExposureStack  # noqa: E402
 
 SMALL = DeciderConfig(widths=(8, 8, 8, 8), search=2, descriptor=8, fill=8)
 

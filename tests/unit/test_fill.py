@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hdrmerge.frames import CaptureSettings, ExposureStack, FloatArray, Frame
+from hdrmerge.frames import CaptureSettings, FloatArray, Frame
 from hdrmerge.fusion.fill import fill_clipped
 from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 
 def fill_of(scene: FloatArray, trust: FloatArray, stops: tuple[float, ...]) -> FloatArray | None:

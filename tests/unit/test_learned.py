@@ -13,13 +13,14 @@ import torch
 
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import ResourceError, StackError, UsageError, WeightsError
-from hdrmerge.frames import CaptureSettings, ExposureStack, Frame
+from hdrmerge.frames import CaptureSettings, Frame
 from hdrmerge.fusion import learned
 from hdrmerge.fusion.noise import estimate_noise
 from hdrmerge.models.checkpoint import checkpoint_bytes
 from hdrmerge.models.encoding import encode_pairs
 from hdrmerge.models.registry import build, find_model
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 SMALL = {"width": 8, "growth": 8, "layers": 2, "blocks": 2}
 

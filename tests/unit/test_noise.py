@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdrmerge.frames import CaptureSettings, ExposureStack, FloatArray, Frame
+from hdrmerge.frames import CaptureSettings, FloatArray, Frame
 from hdrmerge.fusion.noise import NoiseModel, estimate_noise
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 
 def smooth_scene(height: int = 192, width: int = 384) -> FloatArray:

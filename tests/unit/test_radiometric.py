@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hdrmerge.frames import CaptureSettings, Decisions, ExposureStack, FloatArray, Frame
+from hdrmerge.frames import CaptureSettings, Decisions, FloatArray, Frame
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import fuse, unclipped
 from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
 
 NOISE = NoiseModel(
     read=np.full(5, 7e-6), gain=np.full(5, 1 / 1500), curve=0.0, step=1e-4, pixels=10_000

@@ -1,0 +1,85 @@
+"""A validated bracket: frames in order of exposure, one response, a place for each pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.errors import StackError
+from hdrmerge.frames import FloatArray, Frame, Matrix
+from hdrmerge.response import Response
+from hdrmerge.warp import warp_band
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExposureStack:
+    """A validated bracket: ``frames`` ascending in ``exposures`` (N,), reference's exposure 1.
+
+    ``homographies`` (N, 3, 3) map reference to frame coordinates; the reference's is the identity.
+    """
+
+    frames: tuple[Frame, ...]
+    exposures: NDArray[np.float64]
+    response: Response
+    reference: int
+    homographies: Matrix
+
+    def __post_init__(self) -> None:
+        n = len(self.frames)
+        if n < 2:
+            raise StackError("A bracket needs at least two frames.")
+        if len({f.shape for f in self.frames}) != 1:
+            raise StackError("The frames differ in size.")
+        if self.exposures.shape != (n,) or np.any(np.diff(self.exposures) < 0):
+            raise StackError("Frames must ascend in exposure.")
+        if not 0 <= self.reference < n or abs(self.exposures[self.reference] - 1.0) > 1e-9:
+            raise StackError("The reference's exposure must be 1.")
+        if self.homographies.shape != (n, 3, 3):
+            raise StackError("One homography a frame is needed.")
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.frames[0].shape
+
+    def with_homographies(self, homographies: Matrix) -> ExposureStack:
+        return replace(self, homographies=homographies)
+
+    def linear(self, k: int, rows: slice | None = None) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Frame k in the reference's geometry: linear (h, W, 3) float32 and its valid mask (h, W).
+
+        ``rows`` picks a band of the reference's rows (None = all). Invalid pixels lie outside the
+        frame; their values are 0.
+        """
+        height = self.shape[0]
+        start, stop, _ = (rows or slice(0, height)).indices(height)
+        return warp_band(
+            self.frames[k],
+            self.response,
+            self.homographies[k],
+            start,
+            stop,
+            mark_clipped=k > 0,  # nothing knows better than the shortest
+        )
+
+    def proxy(self, max_pixels: int) -> ExposureStack:
+        """The same bracket area-averaged to at most ``max_pixels`` (itself where small enough)."""
+        import cv2
+
+        height, width = self.shape
+        if height * width <= max_pixels:
+            return self
+        scale = (max_pixels / (height * width)) ** 0.5
+        h, w = max(1, round(height * scale)), max(1, round(width * scale))
+        frames = tuple(
+            replace(f, pixels=cv2.resize(f.pixels, (w, h), interpolation=cv2.INTER_AREA))
+            for f in self.frames
+        )
+        sx, sy = w / width, h / height
+        to_proxy = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
+        homographies = to_proxy @ self.homographies @ np.linalg.inv(to_proxy)
+        return replace(self, frames=frames, homographies=homographies)
