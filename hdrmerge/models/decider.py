@@ -31,12 +31,11 @@ from hdrmerge.models.bracket import (
     evidence,
     merge,
     mu_law,
-    per_frame,
 )
+from hdrmerge.models.fill import CLUES, borrowed, box, choose_sources, spread, up
 
 OWN = (0.90, 0.97)  # a channel fades out between these, as in fusion.radiometric
 MULTIPLE = 16  # height and width are padded to multiples of this inside
-CLUES = 6  # channels that speak for what is borrowed from a frame
 SUPPORT = (1, 3, 7)  # radii in cells over which displacements are voted on
 BAND = 16  # rows of cells that are searched at a time
 
@@ -86,10 +85,6 @@ def _conv(c_in: int, c_out: int, stride: int = 1, dilation: int = 1) -> nn.Seque
     )
 
 
-def _up(x: Tensor, factor: int = 2) -> Tensor:
-    return F.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
-
-
 class _Trunk(nn.Module):
     """The U-Net that each frame runs through; the frames meet at 1/8 and 1/16."""
 
@@ -125,9 +120,9 @@ class _Trunk(nn.Module):
         bottom = self.bottom[1](self.bottom[0](eighth) + by_bottom)
         bottom = bottom + self.meet_bottom(_with_pooled(bottom, frames))
         bottom = bottom + self.wide(bottom)
-        eighth = self.at_eighth(eighth + _up(self.from_bottom(bottom)))
-        quarter = self.at_quarter(quarter + _up(self.from_eighth(eighth)))
-        return self.at_half(half + _up(self.from_quarter(quarter))), quarter
+        eighth = self.at_eighth(eighth + up(self.from_bottom(bottom)))
+        quarter = self.at_quarter(quarter + up(self.from_eighth(eighth)))
+        return self.at_half(half + up(self.from_quarter(quarter))), quarter
 
 
 def _with_pooled(x: Tensor, frames: int) -> Tensor:
@@ -213,7 +208,7 @@ class Decider(nn.Module):
         own = bracket.of(bracket.linear, bracket.reference).clamp_min(0.0)
         with torch.no_grad():
             covered = coverage(bracket, trust)
-            around = _spread(bracket, trust)
+            around = spread(bracket, trust)
         by_bracket = quarter.float().reshape(batch, frames, *quarter.shape[1:])
         features = bracket.of(by_bracket, bracket.reference)
         clues = [
@@ -224,8 +219,8 @@ class Decider(nn.Module):
             around.clamp(-1.0, 8.0) / 4,
         ]
         seen = mu_law(own.clamp_max(1.0))
-        contents, scores = [_up(around, 4)], []
-        sources = _sources(bracket)
+        contents, scores = [up(around, 4)], []
+        sources = choose_sources(bracket)
         absent = sources == bracket.reference[:, None]
         for i, source in enumerate(sources.unbind(1)):
             if absent[:, i].all():  # nothing to search, as for the second of three frames
@@ -243,11 +238,11 @@ class Decider(nn.Module):
             query, keys = self._descriptors(seen, moved), self._descriptors(moved, seen)
             score = self._vote(self._search(query, keys), tells)
             with torch.no_grad():
-                content, clue = _borrowed(there, own, score, self.config.search)
+                content, clue = borrowed(there, own, score, self.config.search)
                 clues.append(clue * ~absent[:, i, None, None, None])
             contents.append(content)
             scores.append(score)
-        mixed = _up(self.mixer(torch.cat(clues, 1)).float(), 4)
+        mixed = up(self.mixer(torch.cat(clues, 1)).float(), 4)
         allowed = F.pad(~absent, (2, 0), value=True)[:, :, None, None]
         share = torch.softmax(mixed[:, :4].masked_fill(~allowed, -20.0), 1)
         log_fill = mixed[:, 4:]
@@ -262,7 +257,7 @@ class Decider(nn.Module):
         """
         voted = score
         for gain, radius in zip(self.support, SUPPORT, strict=True):
-            votes = _box(score * tells, radius) / (_box(tells, radius) + 0.05)
+            votes = box(score * tells, radius) / (box(tells, radius) + 0.05)
             voted = voted + gain * votes
         return voted
 
@@ -310,106 +305,3 @@ def _padded(bracket: Bracket) -> Bracket:
         valid=F.pad(bracket.valid, pad, mode="replicate"),
         usable=F.pad(bracket.usable, pad, mode="replicate"),
     )
-
-
-def _sources(bracket: Bracket) -> Tensor:
-    """(B, 2) frames to borrow from: the shortest, and the one nearest to two stops below the
-    reference if that is another; the reference's own index stands for none."""
-    stops = torch.log2(bracket.exposures)
-    shorter = stops < -0.2
-    first = torch.where(shorter.any(1), stops.argmin(1), bracket.reference)
-    second = (stops + 2.0).abs().masked_fill(~shorter, 1e3).argmin(1)
-    second = torch.where(shorter.any(1) & (second != first), second, bracket.reference)
-    return torch.stack([first, second], 1)
-
-
-def _spread(bracket: Bracket, trust: Tensor) -> Tensor:
-    """log2 of how bright the clipped parts of the reference may be, (B, 3, H/4, W/4).
-
-    Two things tell: what shorter frames show, trusted, where the reference clips; and bright
-    things that they show where it does not (what moved away). Pull-push carries both into the rest.
-    """
-    shorter = per_frame((bracket.exposures < 0.9).float())
-    least = bracket.exposures.amin(1, keepdim=True)
-    radiance = bracket.linear / per_frame(bracket.exposures)
-    clips = 1.0 - bracket.of(bracket.usable, bracket.reference)[:, None]
-    trusted, bright = trust[:, :, None], (radiance.amax(2, keepdim=True) >= 1.0).float()
-    tells = trusted * clips + (1.0 - trusted) * (1.0 - clips) * bright
-    tells = tells * bracket.valid * bracket.usable.clamp_min(1e-3) * shorter
-    frames = tells.shape[1]
-    weight = F.avg_pool2d(tells.flatten(0, 1), 2)
-    weight = -F.max_pool2d(-weight, 3, 1, 1)  # rims are mixtures
-    stops = torch.log2(F.avg_pool2d(radiance.flatten(0, 1), 2).clamp(0.07, 6e4))
-    weight = weight.reshape(-1, frames, *weight.shape[1:]) * per_frame(bracket.exposures / least)
-    known = (weight * stops.reshape(-1, frames, *stops.shape[1:])).sum(1)
-    return _pull_push(F.avg_pool2d(known, 2), F.avg_pool2d(weight.sum(1), 2))
-
-
-def _pull_push(known: Tensor, weight: Tensor) -> Tensor:
-    """Weighted values (sums ``known`` of ``weight``) carried to where the weight is nothing."""
-    levels = [(known, weight)]
-    while max(levels[-1][1].shape[-2:]) > 1:
-        levels.append((_halved(levels[-1][0]), _halved(levels[-1][1])))
-    spread = torch.zeros_like(levels[-1][0])
-    for known, weight in reversed(levels):
-        if spread.shape != known.shape:
-            size = known.shape[-2:]
-            spread = F.interpolate(spread, size=size, mode="bilinear", align_corners=False)
-        own = (8.0 * weight).clamp_max(1.0) / weight.clamp_min(1e-9)
-        spread = spread + own * (known - weight * spread)
-    return spread
-
-
-def _halved(x: Tensor) -> Tensor:
-    return F.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False)
-
-
-def _box(x: Tensor, radius: int) -> Tensor:
-    """Sums over (2 radius + 1)^2 cells: two products with banded matrices, quick in both modes."""
-
-    def band(size: int) -> Tensor:
-        at = torch.arange(size, device=x.device)
-        return ((at[:, None] - at).abs() <= radius).to(x.dtype)
-
-    return band(x.shape[-2]) @ x @ band(x.shape[-1])
-
-
-def _displacement(score: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """Displacement (B, 2, h, w) in cells about the best score, and how sure it is (B, 1, h, w)."""
-    side = 2 * reach + 1
-    share = torch.softmax(score, 1)
-    best = share.argmax(1, keepdim=True)
-    by, bx = best // side, best % side
-    steps = torch.arange(side, device=score.device)
-    dy = steps.repeat_interleave(side)[None, :, None, None]
-    dx = steps.repeat(side)[None, :, None, None]
-    near = ((dy - by).abs() <= 1) & ((dx - bx).abs() <= 1)
-    local = share * near
-    mass = local.sum(1, keepdim=True)
-    y = (local * dy).sum(1, keepdim=True) / mass - reach
-    x = (local * dx).sum(1, keepdim=True) / mass - reach
-    return torch.cat([x, y], 1), mass
-
-
-def _borrowed(there: Tensor, own: Tensor, score: Tensor, reach: int) -> tuple[Tensor, Tensor]:
-    """log2 of radiance ``there`` (B, 3, H, W) where the search says the reference's content is,
-    and what speaks for it (B, CLUES, H/4, W/4): its level, how it fits, how sure the search is."""
-    flow, sure = _displacement(score, reach)
-    moved = _warp(there, flow)
-    misfit = (mu_law(moved.clamp_max(1.0)) - mu_law(own)).abs()
-    content = torch.log2(moved.clamp_min(1e-6)).clamp(-8.0, 12.0)
-    level = F.avg_pool2d(content.mean(1, keepdim=True), 4) / 4
-    present = torch.ones_like(level)
-    return content, torch.cat([level, F.avg_pool2d(misfit, 4), _up(sure), present], 1)
-
-
-def _warp(image: Tensor, flow: Tensor) -> Tensor:
-    """``image`` (B, 3, H, W) looked up at a displacement (B, 2, H/8, W/8) in cells of 8 pixels."""
-    height, width = image.shape[-2:]
-    pixels = _up(flow, 8) * 8.0
-    y = torch.arange(height, device=image.device, dtype=image.dtype)[:, None]
-    x = torch.arange(width, device=image.device, dtype=image.dtype)[None]
-    grid = torch.stack(
-        [(2 * (x + pixels[:, 0]) + 1) / width - 1, (2 * (y + pixels[:, 1]) + 1) / height - 1], -1
-    )
-    return F.grid_sample(image, grid, padding_mode="border", align_corners=False)

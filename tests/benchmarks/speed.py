@@ -86,7 +86,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = [str(p) for p in render_frames(folder, arguments.megapixels, arguments.frames)]
-        ours = [sys.executable, "-m", "hdrmerge", "-q", "fuse", *files, "-o", str(folder / "o.exr")]
+        ours = [sys.executable, "-m", "hdrmerge", "fuse", "-q", *files, "-o", str(folder / "o.exr")]
         ours += ["--deghost", arguments.deghost]
         opencv = [sys.executable, "-c", OPENCV, *files, str(folder / "o.hdr")]
         rows: dict[str, list[tuple[float, float]]] = {"hdrmerge": [], "OpenCV MTB + Debevec": []}

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: E402
 from hdrmerge.frames import CaptureSettings, Decisions, Frame  # noqa: E402
 from hdrmerge.fusion.noise import NoiseModel  # noqa: E402
 from hdrmerge.fusion.radiometric import fuse, unclipped  # noqa: E402
-from hdrmerge.models import decider  # noqa: E402
+from hdrmerge.models import decider, fill  # noqa: E402
 from hdrmerge.models.bracket import Bracket, bracket_of, evidence  # noqa: E402
 from hdrmerge.models.decider import Decider, DeciderConfig  # noqa: E402
 from hdrmerge.response import Response  # noqa: E402
@@ -195,12 +195,12 @@ def test_a_displacement_is_found_and_undone() -> None:
     side = 2 * reach + 1
     scores = torch.full((1, side * side, height, width), -30.0)
     scores[:, (reach - 1) * side + reach + 2] = 10.0  # two cells right, one up
-    flow, sure = decider._displacement(scores, reach)
+    flow, sure = fill.displacement(scores, reach)
     assert torch.allclose(flow[:, 0], torch.tensor(2.0), atol=1e-3)
     assert torch.allclose(flow[:, 1], torch.tensor(-1.0), atol=1e-3)
     assert float(sure.min()) > 0.99
     image = torch.rand(1, 3, 8 * height, 8 * width)
-    moved = decider._warp(image, flow)
+    moved = fill.warp(image, flow)
     torch.testing.assert_close(
         moved[..., 8:, : 8 * width - 16], image[..., :-8, 16:], atol=1e-4, rtol=1e-4
     )
@@ -216,14 +216,14 @@ def test_holes_are_filled_from_around() -> None:
     given = bracket([-3.0, 0.0], (64, 96))._replace(
         linear=linear, usable=(linear[:, :, :1] < 1).float()
     )
-    stops = decider._spread(given, trust)
+    stops = fill.spread(given, trust)
     assert stops.shape == (1, 3, 16, 24)
     assert torch.allclose(stops, torch.tensor(2.0), atol=0.02)
 
 
 def test_frames_to_borrow_from() -> None:
     def sources(stops: list[float]) -> list[int]:
-        return decider._sources(bracket(stops))[0].tolist()
+        return fill.choose_sources(bracket(stops))[0].tolist()
 
     assert sources([-3.0, 0.0, 3.0]) == [0, 1]  # the one shorter frame; the reference: no other
     assert sources([-4.0, -3.0, -2.0, -1.0, 0.0]) == [0, 2]
