@@ -45,15 +45,13 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
     """
     height, width = stack.shape
     noise = noise.averaged(height * width)
-    frames = [stack.linear(k) for k in range(len(stack))]
-    linear = [x for x, _ in frames]
-    trust = np.stack([valid.astype(np.float32) for _, valid in frames])
-    below = [unclipped(x) for x in linear]
-    del frames
-
     bands = [slice(start, min(start + _BAND, height)) for start in range(0, height, _BAND)]
     reference = stack.reference
     with ThreadPoolExecutor(2) as pool:
+        frames = list(pool.map(stack.linear, range(len(stack))))
+        linear = [x for x, _ in frames]
+        trust = np.stack([valid.astype(np.float32) for _, valid in frames])
+        below = list(pool.map(unclipped, linear))
         for order in (range(reference - 1, -1, -1), range(reference + 1, len(stack))):
             used = [reference]
             for k in order:
