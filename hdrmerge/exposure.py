@@ -26,18 +26,6 @@ THUMBNAIL_PIXELS = 100_000
 QUANTILES = np.linspace(0.01, 0.99, 99)
 
 
-def thumbnail(frame: Frame, pixels: int = THUMBNAIL_PIXELS) -> Frame:
-    """``frame`` area-averaged to at most ``pixels`` (itself where small enough)."""
-    import cv2
-
-    height, width = frame.shape
-    if height * width <= pixels:
-        return frame
-    scale = (pixels / (height * width)) ** 0.5
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    return replace(frame, pixels=cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA))
-
-
 def initial_stack(
     frames: Sequence[Frame], config: MergeConfig
 ) -> tuple[ExposureStack, tuple[int, ...]]:
@@ -55,7 +43,7 @@ def initial_stack(
         )
     check_same_size(frames)
     response = initial_response(frames, config)
-    small = [thumbnail(f) for f in frames]
+    small = [f.averaged(THUMBNAIL_PIXELS) for f in frames]
     linear = [response.linearise(f, f.pixels) for f in small]
     exposures = given_exposures(frames, config)
     if exposures is None:

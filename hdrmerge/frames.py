@@ -8,7 +8,7 @@ frame's (pixel centres at integers, x right, y down).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,6 +103,17 @@ class Frame:
         """Codes as (code - black) / (white - black), float32, not clipped."""
         scale = np.float32(1.0 / (self.white - self.black))
         return (codes.astype(np.float32) - np.float32(self.black)) * scale
+
+    def averaged(self, max_pixels: int) -> Frame:
+        """The frame area-averaged to at most ``max_pixels`` (itself where small enough)."""
+        import cv2
+
+        height, width = self.shape
+        if height * width <= max_pixels:
+            return self
+        scale = (max_pixels / (height * width)) ** 0.5
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return replace(self, pixels=cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

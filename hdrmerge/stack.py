@@ -68,17 +68,10 @@ class ExposureStack:
 
     def proxy(self, max_pixels: int) -> ExposureStack:
         """The same bracket area-averaged to at most ``max_pixels`` (itself where small enough)."""
-        import cv2
-
-        height, width = self.shape
-        if height * width <= max_pixels:
+        frames = tuple(frame.averaged(max_pixels) for frame in self.frames)
+        (height, width), (h, w) = self.shape, frames[0].shape
+        if (h, w) == (height, width):
             return self
-        scale = (max_pixels / (height * width)) ** 0.5
-        h, w = max(1, round(height * scale)), max(1, round(width * scale))
-        frames = tuple(
-            replace(f, pixels=cv2.resize(f.pixels, (w, h), interpolation=cv2.INTER_AREA))
-            for f in self.frames
-        )
         sx, sy = w / width, h / height
         to_proxy = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (sy - 1) / 2], [0, 0, 1]])
         homographies = to_proxy @ self.homographies @ np.linalg.inv(to_proxy)
