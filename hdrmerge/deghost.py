@@ -55,7 +55,7 @@ def decide(
     if method.kind == "network":
         from hdrmerge.fusion import learned
 
-        return learned.decide(stack, config, noise, progress=progress)
+        return learned.decide(stack, config, noise, weights=method.weights, progress=progress)
     if method.kind == "classic":
         from hdrmerge.fusion import classic
 

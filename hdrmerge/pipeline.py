@@ -56,8 +56,11 @@ def merge_stack(
         if method.kind == "reconstruct":
             from hdrmerge.fusion.learned import choose_three, reconstruct
 
-            radiance = reconstruct(stack, config, progress=tell)
-            report.warnings += choose_three(stack).warnings
+            triple = choose_three(stack)
+            report.warnings += triple.warnings
+            radiance = reconstruct(
+                stack, config, weights=method.weights, triple=triple, progress=tell
+            )
         else:
             fused = fuse(stack, decisions, noise, progress=tell)
             radiance = fused.radiance

@@ -47,9 +47,12 @@ def decide(
     config: MergeConfig,
     noise: NoiseModel,
     *,
+    weights: ResolvedWeights | None = None,
     progress: Progress | None = None,
 ) -> Decisions:
     """What a deciding network trusts and fills, at the resolution of the stack's proxy.
+
+    ``weights``: those that ``config`` asks for, where they are known already.
 
     The classical judgement is its prior: what either of the two sees as moving is rejected, for
     they miss different things. Raises WeightsError when there are no such weights, ResourceError
@@ -58,7 +61,7 @@ def decide(
     from hdrmerge.models.bracket import bracket_of
     from hdrmerge.models.decider import Decider
 
-    network, weights = _load(config)
+    network, weights = _load(config, weights)
     if not isinstance(network, Decider):
         raise WeightsError(
             f"{weights.name} holds weights of {weights.model}, which decides nothing.",
@@ -90,18 +93,21 @@ def reconstruct(
     stack: ExposureStack,
     config: MergeConfig,
     *,
+    weights: ResolvedWeights | None = None,
+    triple: Triple | None = None,
     precision: Precision = "float32",
     progress: Progress | None = None,
 ) -> RadianceMap:
-    """The radiance that a direct network makes of three frames of the stack (``choose_three``).
+    """The radiance that a direct network makes of three frames of the stack.
 
+    ``weights`` and ``triple``: what ``config`` and ``choose_three`` say, where it is known already.
     The frames are linearised by the stack's response, white-balanced, warped to the reference, and
     encoded as the network knows them; the reference's saturation is 1 in the result, the shortest
     frame's is the most it can reach. Raises StackError for fewer than three frames, WeightsError,
     ResourceError.
     """
-    triple = choose_three(stack)
-    network, _ = _load(config)
+    triple = triple or choose_three(stack)
+    network, _ = _load(config, weights)
     linear, exposures = _three_frames(stack, triple)
     on_device = exposures.to(_device(network))
     outputs = run_tiled(
@@ -185,8 +191,10 @@ def choose_three(stack: ExposureStack) -> Triple:
     return Triple((short, reference, long), tuple(warnings))
 
 
-def _load(config: MergeConfig) -> tuple[nn.Module, ResolvedWeights]:
-    weights = resolve_weights(config.weights, config.model)
+def _load(
+    config: MergeConfig, weights: ResolvedWeights | None = None
+) -> tuple[nn.Module, ResolvedWeights]:
+    weights = weights or resolve_weights(config.weights, config.model)
     return load_network(weights.path, select_device(config.device)), weights
 
 
