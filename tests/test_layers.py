@@ -39,6 +39,7 @@ LAYERS = {
     "warp": NOUNS | {"response"},
     "stack": NOUNS | {"response", "warp"},
     "tonemap": NOUNS,
+    "tmqi": NOUNS,
     "io": NOUNS | {"tonemap"},
     "models": NOUNS,
 }
