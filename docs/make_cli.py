@@ -33,6 +33,7 @@ EXIT_CODES = """\
 | 5 | the photographs make no bracket: only one, different sizes, the same twice |
 | 6 | weights of a network are missing, corrupt, or of another network |
 | 7 | too little memory or disk, or a device that is not there |
+| 8 | some brackets of a batch failed, the others are merged; its report says which and why |
 | 130 | interrupted with Ctrl-C; no output is half written |
 
 An error is one sentence on stderr, and a hint where there is something to do about it:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge import MergeConfig, TonemapConfig, merge_stack, read_frames
-from hdrmerge.cli.fuse import ghost_picture
 from hdrmerge.io import write_bytes
 from hdrmerge.pipeline import MergeResult
+from hdrmerge.results import ghost_picture
 from hdrmerge.tonemap import tonemap
 
 DEMO = Path(__file__).parents[1] / "demo"

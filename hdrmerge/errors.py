@@ -5,6 +5,7 @@ The library raises these; only ``cli/app.py`` catches them and turns them into e
 
 from __future__ import annotations
 
+import errno
 from enum import IntEnum
 
 
@@ -19,6 +20,7 @@ class ExitCode(IntEnum):
     STACK = 5
     WEIGHTS = 6
     RESOURCES = 7
+    PARTIAL = 8
     INTERRUPTED = 130
 
 
@@ -67,3 +69,37 @@ class ResourceError(HdrMergeError):
     """Not enough memory or disk, or a device that is not there."""
 
     exit_code = ExitCode.RESOURCES
+
+
+class PartialError(HdrMergeError):
+    """Some brackets of a batch failed; the others are merged."""
+
+    exit_code = ExitCode.PARTIAL
+
+
+class InterruptedBatchError(HdrMergeError):
+    """A batch that was stopped by a person or a signal, and can go on."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+
+def describe_error(error: BaseException) -> tuple[int, str, str | None]:
+    """Exit code, one sentence, and what to do about it where that is known, of any failure."""
+    if isinstance(error, HdrMergeError):
+        return error.exit_code, error.message, error.hint
+    if isinstance(error, MemoryError):
+        hint = "Close other programs, or merge fewer or smaller frames."
+        return ExitCode.RESOURCES, "There is not enough memory.", hint
+    if isinstance(error, OSError) and error.strerror:
+        named = f"{error.filename}: " if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        code = ExitCode.RESOURCES if full else ExitCode.FAILURE
+        return code, sentence(f"{named}{error.strerror}"), None
+    hint = "This is a defect in hdrmerge; run again with --traceback and report what it prints."
+    return ExitCode.FAILURE, sentence(f"{type(error).__name__}: {error}"), hint
+
+
+def sentence(text: str) -> str:
+    """``text`` as one line that ends in a full stop."""
+    line = " ".join(text.split())
+    return line if line.endswith((".", "!", "?")) else f"{line}."

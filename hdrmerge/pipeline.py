@@ -17,6 +17,7 @@ from hdrmerge.describe import describe_stack
 from hdrmerge.exposure import initial_stack
 from hdrmerge.frames import CaptureSettings, FloatArray, Frame, RadianceMap
 from hdrmerge.report import MergeReport
+from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
 
 Progress = Callable[[str, float], None]
@@ -25,12 +26,14 @@ Progress = Callable[[str, float], None]
 @dataclass(frozen=True, slots=True, eq=False)
 class MergeResult:
     """``radiance``; ``report``; ``ghost_map`` (N, h, w) in [0, 1], 1 = trusted, in the order of
-    ``report.frames`` (None without deghosting); ``settings`` of the reference frame."""
+    ``report.frames`` (None without deghosting); ``settings`` of the reference frame;
+    ``response`` that the frames were linearised with."""
 
     radiance: RadianceMap
     report: MergeReport
     ghost_map: FloatArray | None
     settings: CaptureSettings
+    response: Response
 
 
 def merge_stack(
@@ -75,6 +78,7 @@ def merge_stack(
         report=report,
         ghost_map=None if decisions is None else decisions.trust,
         settings=stack.frames[stack.reference].settings,
+        response=stack.response,
     )
 
 

@@ -50,8 +50,12 @@ class MergeReport:
     def to_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
-    def to_json(self, indent: int | None = None) -> str:
-        return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
+    def to_json(self, indent: int | None = None, *, seconds: bool = True) -> str:
+        """As JSON; without ``seconds`` the same merge always gives the same text."""
+        data = self.to_dict()
+        if not seconds:
+            del data["seconds"]
+        return json.dumps(data, indent=indent, ensure_ascii=False)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> MergeReport:

@@ -11,11 +11,12 @@ import pytest
 from PIL import Image
 
 from hdrmerge import read_radiance
-from hdrmerge.cli.fuse import ghost_picture
 from hdrmerge.errors import ExitCode
 from hdrmerge.frames import CaptureSettings, RadianceMap
 from hdrmerge.pipeline import MergeResult
 from hdrmerge.report import FrameReport, MergeReport
+from hdrmerge.response import Response
+from hdrmerge.results import ghost_picture
 from tests.cli_tools import Command, photograph, scene, write_bracket, write_photograph
 
 
@@ -325,7 +326,7 @@ def test_ghost_picture_is_the_mean_of_the_other_frames() -> None:
     trust = np.array([[[0.0]], [[1.0]], [[0.5]]], np.float32)
     report = MergeReport(frames=[FrameReport(file=n) for n in "abc"], reference="b")
     radiance = RadianceMap(np.zeros((4, 6, 3), np.float32))
-    result = MergeResult(radiance, report, trust, CaptureSettings())
+    result = MergeResult(radiance, report, trust, CaptureSettings(), Response.srgb())
     picture = ghost_picture(result, 4, 6)
     assert picture.shape == (4, 6, 3)
     np.testing.assert_allclose(picture, 0.25)

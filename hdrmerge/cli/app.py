@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from hdrmerge import __version__
+from hdrmerge import __version__, errors
 from hdrmerge.cli.console import write_line
-from hdrmerge.errors import ExitCode, HdrMergeError
+from hdrmerge.errors import ExitCode, sentence
 
 # name -> (module, attribute: a function or a typer.Typer of sub-commands, panel in the help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
@@ -126,26 +126,11 @@ def report_error(error: Exception) -> int:
 
 
 def describe_error(error: Exception) -> tuple[int, str, str | None]:
-    """Exit code, one sentence, and what to do about it where that is known."""
-    if isinstance(error, HdrMergeError):
-        return error.exit_code, error.message, error.hint
+    """``errors.describe_error``, and what Typer raises."""
     if isinstance(error, typer.Abort):
         return ExitCode.INTERRUPTED, "Interrupted.", None
-    if isinstance(error, MemoryError):
-        hint = "Close other programs, or merge fewer or smaller frames."
-        return ExitCode.RESOURCES, "There is not enough memory.", hint
     if hasattr(error, "format_message"):  # what Typer says of wrong options and arguments
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "hdrmerge"
-        return ExitCode.USAGE, _sentence(error.format_message()), f"Try: {path} --help"
-    if isinstance(error, OSError) and error.strerror:
-        named = f"{error.filename}: " if error.filename else ""
-        return ExitCode.FAILURE, _sentence(f"{named}{error.strerror}"), None
-    hint = "This is a defect in hdrmerge; run again with --traceback and report what it prints."
-    return ExitCode.FAILURE, _sentence(f"{type(error).__name__}: {error}"), hint
-
-
-def _sentence(text: str) -> str:
-    """One line that ends in a full stop."""
-    line = " ".join(text.split())
-    return line if line.endswith((".", "!", "?")) else f"{line}."
+        return ExitCode.USAGE, sentence(error.format_message()), f"Try: {path} --help"
+    return errors.describe_error(error)

@@ -6,36 +6,40 @@ import filecmp
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hdrmerge.cli.console import Console
 from hdrmerge.cli.options import (
+    EXPOSURE,
+    FILES,
+    GHOSTS,
+    HDR_SUFFIXES,
+    PICTURE_SUFFIXES,
+    Align,
+    Compression,
+    Deghost,
     Device,
+    Float32,
     Json,
+    Model,
     Quiet,
+    Response,
+    Tile,
+    Weights,
     check_output,
     choose_reference,
     expand_paths,
     parse_numbers,
 )
 from hdrmerge.cli.report import show_report
-from hdrmerge.config import Deghost, MergeConfig
+from hdrmerge.config import MergeConfig
 from hdrmerge.errors import StackError, UsageError
 
 if TYPE_CHECKING:
-    from hdrmerge.frames import FloatArray
     from hdrmerge.pipeline import MergeResult
     from hdrmerge.report import MergeReport
-
-HDR_SUFFIXES = (".exr", ".hdr")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
-Compression = Literal["none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"]
-
-_FILES = "Files"
-_EXPOSURE = "Exposure and response"
-_GHOSTS = "Alignment and ghosts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,43 +62,33 @@ def fuse(
     output: Annotated[
         Path,
         typer.Option(
-            "--output", "-o", help="HDR file to write: .exr or .hdr.", rich_help_panel=_FILES
+            "--output", "-o", help="HDR file to write: .exr or .hdr.", rich_help_panel=FILES
         ),
     ],
     preview: Annotated[
         Path | None,
-        typer.Option(help="Also write a tone-mapped picture here.", rich_help_panel=_FILES),
+        typer.Option(help="Also write a tone-mapped picture here.", rich_help_panel=FILES),
     ] = None,
     ghost_map: Annotated[
         Path | None,
         typer.Option(
             help="Also write a picture of what deghosting rejected: white, every frame is used; "
             "black, the reference alone.",
-            rich_help_panel=_FILES,
+            rich_help_panel=FILES,
         ),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(help="Also write the report as JSON here.", rich_help_panel=_FILES),
+        typer.Option(help="Also write the report as JSON here.", rich_help_panel=FILES),
     ] = None,
-    float32: Annotated[
-        bool,
-        typer.Option("--float32", help="32 bits a value instead of 16.", rich_help_panel=_FILES),
-    ] = False,
-    compression: Annotated[
-        Compression,
-        typer.Option(
-            metavar="NAME",
-            help="Of the EXR: none, rle, zips, zip, piz, pxr24, b44, b44a, dwaa or dwab.",
-            rich_help_panel=_FILES,
-        ),
-    ] = "zip",
+    float32: Float32 = False,
+    compression: Compression = "zip",
     ev: Annotated[
         str | None,
         typer.Option(
             metavar="STOPS",
             help="Exposure of each file in stops, such as -2,0,+2; overrides EXIF.",
-            rich_help_panel=_EXPOSURE,
+            rich_help_panel=EXPOSURE,
         ),
     ] = None,
     times: Annotated[
@@ -102,48 +96,25 @@ def fuse(
         typer.Option(
             metavar="SECONDS",
             help="Exposure time of each file, such as 1/60,1/15,1/4; overrides EXIF.",
-            rich_help_panel=_EXPOSURE,
+            rich_help_panel=EXPOSURE,
         ),
     ] = None,
-    response: Annotated[
-        str,
-        typer.Option(
-            metavar="RESPONSE",
-            help="How the camera turned light into codes: auto, srgb, linear, gamma:2.2, estimate "
-            "from the bracket, or a saved JSON file.",
-            rich_help_panel=_EXPOSURE,
-        ),
-    ] = "auto",
+    response: Response = "auto",
     reference: Annotated[
         str | None,
         typer.Option(
             metavar="FRAME",
             help="The frame that supplies geometry and moving things: a file's name or its place "
             "(the first is 1). Default: the best exposed.",
-            rich_help_panel=_GHOSTS,
+            rich_help_panel=GHOSTS,
         ),
     ] = None,
-    align: Annotated[bool, typer.Option(help="Align the frames.", rich_help_panel=_GHOSTS)] = True,
-    deghost: Annotated[
-        Deghost,
-        typer.Option(help="How ghosts of moving things are found.", rich_help_panel=_GHOSTS),
-    ] = "auto",
-    model: Annotated[
-        str | None, typer.Option(help="Network to deghost with.", rich_help_panel=_GHOSTS)
-    ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WEIGHTS",
-            help="The network's weights: a name, a .safetensors file, or hf:OWNER/REPO.",
-            rich_help_panel=_GHOSTS,
-        ),
-    ] = None,
+    align: Align = True,
+    deghost: Deghost = "auto",
+    model: Model = None,
+    weights: Weights = None,
     device: Device = "auto",
-    tile: Annotated[
-        int | None,
-        typer.Option(min=64, help="Side of a network tile in pixels; smaller needs less memory."),
-    ] = None,
+    tile: Tile = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -245,6 +216,7 @@ def fuse_files(
 def write_results(result: MergeResult, outputs: Outputs) -> None:
     """The HDR file last, so that it stands for a merge that ended well."""
     from hdrmerge import io
+    from hdrmerge.results import ghost_picture, write_radiance
     from hdrmerge.tonemap import tonemap
 
     if outputs.preview is not None:
@@ -254,31 +226,6 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
         io.write_display(outputs.ghost_map, ghost_picture(result, shape[0], shape[1]))
     if outputs.report is not None:
         io.write_text(outputs.report, result.report.to_json(indent=2) + "\n")
-    if outputs.radiance.suffix.lower() == ".exr":
-        io.write_exr(
-            outputs.radiance,
-            result.radiance,
-            result.report,
-            result.settings,
-            float32=outputs.float32,
-            compression=outputs.compression,
-        )
-    else:
-        io.write_hdr(outputs.radiance, result.radiance, result.report, result.settings)
-
-
-def ghost_picture(result: MergeResult, height: int, width: int) -> FloatArray:
-    """(height, width, 3) in [0, 1]: mean trust in the frames other than the reference."""
-    import cv2
-    import numpy as np
-
-    trust = result.ghost_map
-    if trust is None:
-        return np.ones((height, width, 3), np.float32)
-    others = [
-        plane
-        for plane, row in zip(trust, result.report.frames, strict=True)
-        if row.file != result.report.reference
-    ]
-    mean = cv2.resize(np.mean(others, axis=0), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.repeat(np.clip(mean, 0, 1)[..., None], 3, axis=2).astype(np.float32)
+    write_radiance(
+        outputs.radiance, result, float32=outputs.float32, compression=outputs.compression
+    )

@@ -83,7 +83,7 @@ def pixel_statistics(path: Path) -> dict[str, Any]:
     import numpy as np
 
     from hdrmerge import io
-    from hdrmerge.tonemap.display import REC709_LUMINANCE
+    from hdrmerge.tonemap.colour import REC709_LUMINANCE
 
     pixels, _ = io.read_radiance(path)
     finite = np.isfinite(pixels)

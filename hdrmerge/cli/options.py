@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,8 +17,54 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout, for programs.")
 ]
 
+HDR_SUFFIXES = (".exr", ".hdr")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+# panels of the help, and the options of a merge that `fuse`, `batch` and `watch` share
+FILES = "Files"
+EXPOSURE = "Exposure and response"
+GHOSTS = "Alignment and ghosts"
+
 Device = Annotated[
     config.Device, typer.Option(help="Where networks run; auto takes a GPU if there is one.")
+]
+Tile = Annotated[
+    int | None,
+    typer.Option(min=64, help="Side of a network tile in pixels; smaller needs less memory."),
+]
+Float32 = Annotated[
+    bool, typer.Option("--float32", help="32 bits a value instead of 16.", rich_help_panel=FILES)
+]
+Compression = Annotated[
+    Literal["none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"],
+    typer.Option(
+        metavar="NAME",
+        help="Of the EXR: none, rle, zips, zip, piz, pxr24, b44, b44a, dwaa or dwab.",
+        rich_help_panel=FILES,
+    ),
+]
+Response = Annotated[
+    str,
+    typer.Option(
+        metavar="RESPONSE",
+        help="How the camera turned light into codes: auto, srgb, linear, gamma:2.2, estimate "
+        "from the bracket, or a saved JSON file.",
+        rich_help_panel=EXPOSURE,
+    ),
+]
+Align = Annotated[bool, typer.Option(help="Align the frames.", rich_help_panel=GHOSTS)]
+Deghost = Annotated[
+    config.Deghost,
+    typer.Option(help="How ghosts of moving things are found.", rich_help_panel=GHOSTS),
+]
+Model = Annotated[str | None, typer.Option(help="Network to deghost with.", rich_help_panel=GHOSTS)]
+Weights = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WEIGHTS",
+        help="The network's weights: a name, a .safetensors file, or hf:OWNER/REPO.",
+        rich_help_panel=GHOSTS,
+    ),
 ]
 
 

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.fuse import PICTURE_SUFFIXES
-from hdrmerge.cli.options import Json, Quiet, check_input, check_output
+from hdrmerge.cli.options import PICTURE_SUFFIXES, Json, Quiet, check_input, check_output
 from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
 

@@ -104,7 +104,7 @@ def _attributes(report: MergeReport | None, settings: CaptureSettings) -> dict[s
             "comments": f"{len(report.frames)} photographs merged; reference {report.reference}",
             "hdrmerge:exposureOffset": float(report.exposure_offset),
             "hdrmerge:weights": report.weights_sha256,
-            _REPORT: report.to_json(),
+            _REPORT: report.to_json(seconds=False),
         }
     return {name: value for name, value in attributes.items() if value is not None}
 

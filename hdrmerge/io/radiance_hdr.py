@@ -42,7 +42,7 @@ def write_hdr(
     lines = ["#?RADIANCE", "FORMAT=32-bit_rle_rgbe", "EXPOSURE=1.0", f"PRIMARIES={primaries}"]
     if report is not None:
         lines.insert(1, f"SOFTWARE=hdrmerge {report.version}")
-        lines.append(f"# {_REPORT}{report.to_json()}")
+        lines.append(f"# {_REPORT}{report.to_json(seconds=False)}")
     if settings is not None and settings.captured_at is not None:
         lines.append(f"CAPDATE={settings.captured_at:%Y:%m:%d %H:%M:%S}")
     pixels = cv2.cvtColor(radiance.pixels, cv2.COLOR_RGB2BGR)

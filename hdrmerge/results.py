@@ -1,0 +1,46 @@
+"""What a merge leaves behind: the HDR file, and a picture of what deghosting rejected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hdrmerge import io
+from hdrmerge.frames import FloatArray
+
+if TYPE_CHECKING:
+    from hdrmerge.pipeline import MergeResult
+
+
+def write_radiance(
+    path: Path, result: MergeResult, *, float32: bool = False, compression: str = "zip"
+) -> None:
+    """Write the HDR file, in the format that the suffix of ``path`` names; see ``io``."""
+    if path.suffix.lower() == ".exr":
+        io.write_exr(
+            path,
+            result.radiance,
+            result.report,
+            result.settings,
+            float32=float32,
+            compression=compression,
+        )
+    else:
+        io.write_hdr(path, result.radiance, result.report, result.settings)
+
+
+def ghost_picture(result: MergeResult, height: int, width: int) -> FloatArray:
+    """(height, width, 3) in [0, 1]: mean trust in the frames other than the reference."""
+    import cv2
+    import numpy as np
+
+    trust = result.ghost_map
+    if trust is None:
+        return np.ones((height, width, 3), np.float32)
+    others = [
+        plane
+        for plane, row in zip(trust, result.report.frames, strict=True)
+        if row.file != result.report.reference
+    ]
+    mean = cv2.resize(np.mean(others, axis=0), (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.repeat(np.clip(mean, 0, 1)[..., None], 3, axis=2).astype(np.float32)
