@@ -7,6 +7,7 @@ from typing import Literal
 
 Deghost = Literal["auto", "network", "classic", "off"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+Colour = Literal["none", "schlick1995", "mantiuk2009", "pouli2013"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,14 @@ class MergeConfig:
 
 @dataclass(frozen=True, slots=True)
 class TonemapConfig:
-    """Options of a tone mapping: the operator's name and its parameters by name."""
+    """Options of a tone mapping: the operator's name and its parameters by name.
+
+    ``exposure`` brightens by stops. ``colour`` is the saturation correction and ``saturation`` its
+    strength; None: what goes with the operator.
+    """
 
     operator: str = "reinhard2002"
     exposure: float = 0.0
     parameters: dict[str, float] = field(default_factory=dict)
+    colour: Colour | None = None
+    saturation: float | None = None

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.frames import FloatArray
-from hdrmerge.tonemap.operators import find_operator, measure
+from hdrmerge.tonemap.colour import REC709_LUMINANCE, carrier, fit_gamut
+from hdrmerge.tonemap.operators import find_operator
+from hdrmerge.tonemap.scene import measure
 
-REC709_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+Result = TypeVar("Result")
+
 _BAND = 250_000  # pixels worked on at once: what a band needs stays in the processor's cache
 _THREADS = 2
+_SAMPLES = 100_000  # pixels whose change of contrast the saturation correction looks at
 
 
 def tonemap(
@@ -29,24 +33,68 @@ def tonemap(
     """
     config = config or TonemapConfig()
     operator = find_operator(config.operator)
-    operator.check(config.parameters)
+    parameters = operator.complete(config.parameters)
+    gain = np.float32(2.0**config.exposure)
     ceiling = _largest(pixels)
-    scene = np.empty(pixels.shape[:2], np.float32)
+    luminance, mean_rgb = _look(pixels, ceiling)
+    scene = measure(luminance, mean_rgb)
 
-    def look(rows: slice) -> None:
-        scene[rows] = _clean(pixels[rows], ceiling) @ REC709_LUMINANCE
+    def picture(part: tuple[slice, ...]) -> FloatArray:
+        """What the operator takes: luminance or RGB of a part."""
+        if operator.takes == "luminance":
+            return luminance[part] * gain if gain != 1 else luminance[part]
+        return _clean(pixels[part], ceiling) * gain
+
+    if operator.kind == "curve":
+        curve = operator.load()(scene, **parameters)
+
+        def mapped(part: tuple[slice, ...]) -> FloatArray:
+            return np.asarray(curve(picture(part)), dtype=np.float32)
+    else:
+        whole = operator.load()(picture((slice(None),)), scene, **parameters)
+
+        def mapped(part: tuple[slice, ...]) -> FloatArray:
+            return np.asarray(whole[part], dtype=np.float32)
+
+    own_colour = operator.takes == "rgb" and config.colour is None and config.saturation is None
+    step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
+    sparse = (slice(None, None, step), slice(None, None, step))
+    carry = carrier(
+        config.colour or operator.colour,
+        operator.saturation if config.saturation is None else config.saturation,
+        luminance[sparse],
+        _luminance(mapped(sparse)),
+    )
+    codes: NDArray[Any] = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
 
     def show(rows: slice) -> None:
-        linear = _carry_colour(_clean(pixels[rows], ceiling), scene[rows], shown[rows])
-        codes[rows] = _encode(linear, bits)
+        linear = mapped((rows,))
+        shown = _luminance(linear)
+        if not own_colour:
+            linear = carry(_clean(pixels[rows], ceiling), luminance[rows], shown)
+        codes[rows] = _encode(fit_gamut(linear, shown), bits)
 
-    _in_bands(pixels, look)
-    statistics = measure(scene)
-    gain = np.float32(2.0**config.exposure)
-    shown = operator.function(scene * gain, statistics, **config.parameters)
-    codes: NDArray[Any] = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
     _in_bands(pixels, show)
     return codes
+
+
+def _look(pixels: FloatArray, ceiling: float) -> tuple[FloatArray, tuple[float, float, float]]:
+    """Luminance (H, W) and the channels' means."""
+    luminance = np.empty(pixels.shape[:2], np.float32)
+
+    def look(rows: slice) -> NDArray[np.float64]:
+        clean = _clean(pixels[rows], ceiling)
+        luminance[rows] = clean @ REC709_LUMINANCE
+        return np.asarray(np.mean(clean, axis=(0, 1), dtype=np.float64)) * clean.shape[0]
+
+    sums = np.sum(_in_bands(pixels, look), axis=0)
+    red, green, blue = (float(v) for v in sums / luminance.shape[0])
+    return luminance, (red, green, blue)
+
+
+def _luminance(mapped: FloatArray) -> FloatArray:
+    """Of display luminance itself, or of display RGB."""
+    return mapped if mapped.ndim == 2 else np.asarray(mapped @ REC709_LUMINANCE)
 
 
 def srgb_encode(linear: FloatArray) -> FloatArray:
@@ -79,26 +127,6 @@ def _table() -> NDArray[np.uint8]:
 _TABLE: list[NDArray[np.uint8]] = []
 
 
-def _carry_colour(rgb: FloatArray, scene: FloatArray, shown: FloatArray) -> FloatArray:
-    """``rgb`` scaled from luminance ``scene`` to ``shown``, inside the display's gamut.
-
-    What would exceed white in one channel moves towards the grey of its luminance just as far as
-    is needed: hue and luminance hold and saturation gives way, where clipping would turn a red
-    lamp orange and a blue sky cyan.
-    """
-    target = np.minimum(shown, np.float32(1.0))
-    ratio = target / np.maximum(scene, np.float32(1e-20))
-    linear = rgb * ratio[..., None]
-    # three planes at a time: numpy reduces over a short last axis ten times slower
-    peak = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2])
-    over = peak > 1.0
-    if np.any(over):
-        keep = (1.0 - target[over]) / (peak[over] - target[over])
-        grey = target[over][:, None]
-        linear[over] = grey + (linear[over] - grey) * keep[:, None]
-    return np.minimum(linear, np.float32(1.0), out=linear)
-
-
 def count_bad(pixels: FloatArray) -> int:
     """How many values are NaN or infinite."""
     return int(sum(np.count_nonzero(~np.isfinite(pixels[rows])) for rows in _bands(pixels)))
@@ -110,11 +138,10 @@ def _bands(pixels: FloatArray) -> list[slice]:
     return [slice(top, min(top + step, height)) for top in range(0, height, step)]
 
 
-def _in_bands(pixels: FloatArray, work: Callable[[slice], None]) -> None:
+def _in_bands(pixels: FloatArray, work: Callable[[slice], Result]) -> list[Result]:
     """Do ``work`` on every band of rows, two at a time (numpy lets go of the interpreter)."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in pool.map(work, _bands(pixels)):
-            pass
+        return list(pool.map(work, _bands(pixels)))
 
 
 def _largest(pixels: FloatArray) -> float:

@@ -8,7 +8,8 @@ import pytest
 from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
 from hdrmerge.tonemap import OPERATORS, count_bad, display, find_operator, tonemap
-from hdrmerge.tonemap.operators import Statistics, automatic_key, measure
+from hdrmerge.tonemap.reinhard2002 import automatic_key
+from hdrmerge.tonemap.scene import Statistics, measure
 
 RNG = np.random.default_rng(1)
 

@@ -1,0 +1,51 @@
+"""What an operator may know of a scene as a whole, measured once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from hdrmerge.frames import FloatArray
+
+Curve = Callable[[FloatArray], FloatArray]
+
+_SAMPLES = 1_000_000  # luminances that the statistics look at
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Statistics:
+    """Of the positive luminances: log-average, the 1st, 90th and 99th percentile, and the largest.
+
+    ``log_average`` is Reinhard et al. 2002, eq. 1, over luminances limited to the two outer
+    percentiles, which does the duty of the paper's small delta. ``sample`` are up to a million
+    positive luminances from all over the picture, in no order; ``mean_rgb`` are the channels'
+    means.
+    """
+
+    log_average: float = 1.0
+    low: float = 1.0
+    bright: float = 1.0
+    high: float = 1.0
+    maximum: float = 1.0
+    mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    sample: FloatArray = field(default_factory=lambda: np.ones(1, np.float32))
+
+
+def measure(
+    luminance: FloatArray, mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+) -> Statistics:
+    """Statistics that neither a black border nor the sun's disc can upset; black gives ones.
+
+    ``luminance``: (H, W), finite, >= 0.
+    """
+    step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
+    sample = luminance[::step, ::step]
+    sample = sample[sample > 0]
+    if sample.size == 0:
+        return Statistics()
+    low, bright, high = (float(v) for v in np.percentile(sample, (1.0, 90.0, 99.0)))
+    log_average = float(np.exp(np.mean(np.log(np.clip(sample, low, high)), dtype=np.float64)))
+    maximum = float(luminance.max())
+    return Statistics(log_average, low, bright, high, maximum, mean_rgb, sample)
