@@ -98,7 +98,7 @@ def test_memory_error(failing) -> None:
 
 def test_full_disk(failing) -> None:
     outcome = failing(OSError(28, "No space left on device", "out.exr"))
-    assert outcome.code == ExitCode.FAILURE
+    assert outcome.code == ExitCode.RESOURCES
     assert outcome.err == "error: out.exr: No space left on device.\n"
 
 
