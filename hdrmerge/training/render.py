@@ -48,10 +48,10 @@ def render_patch(
         if config.lost <= 0 or _lost(truth, views[:reference], scale) >= config.lost:
             break
 
-    full_well = _log_uniform(rng, *config.full_well)
-    read_noise = _log_uniform(rng, *config.read_noise)
+    full_well = log_uniform(rng, *config.full_well)
+    read_noise = log_uniform(rng, *config.read_noise)
     gain, read = 1.0 / full_well, (read_noise / full_well) ** 2
-    actual, believed_curve = _draw_response(rng, scenes, config)
+    actual, believed_curve = draw_response(rng, scenes, config.response_error)
     table = camera.forward_table(actual)
     handheld = rng.random() < config.handheld
     believed = exposures.copy()
@@ -81,9 +81,9 @@ def render_patch(
         exposures=believed.astype(np.float32),
         reference=reference,
         noise=(
-            (read + CODE_READ) * _log_uniform(rng, 0.6, 1.6),
-            (gain + CODE_GAIN) * _log_uniform(rng, 0.75, 1.33),
-            _log_uniform(rng, 1e-7, 1e-4),
+            (read + CODE_READ) * log_uniform(rng, 0.6, 1.6),
+            (gain + CODE_GAIN) * log_uniform(rng, 0.75, 1.33),
+            log_uniform(rng, 1e-7, 1e-4),
         ),
         truth=truth.astype(np.float32),
         same=same,
@@ -91,7 +91,7 @@ def render_patch(
     )
 
 
-def _log_uniform(rng: Generator, low: float, high: float) -> float:
+def log_uniform(rng: Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
@@ -138,10 +138,11 @@ def _saturation(rng: Generator, view: FloatArray, shortest: float) -> float:
     return max(level, 1e-7)
 
 
-def _draw_response(
-    rng: Generator, scenes: Scenes, config: DataConfig
+def draw_response(
+    rng: Generator, scenes: Scenes, deviation: float
 ) -> tuple[FloatArray, FloatArray]:
-    """A camera's inverse response (256,), and the one that is believed to be it."""
+    """A camera's inverse response (256,), and the one that is believed to be it, which strays from
+    it by ``deviation`` (of the exponent)."""
     codes = np.linspace(0.0, 1.0, 256, dtype=np.float64)
     kind = rng.random()
     error = 0.0
@@ -151,10 +152,10 @@ def _draw_response(
         row = scenes.responses[int(rng.integers(len(scenes.responses)))]
         rising = row + np.linspace(0, 1e-4, row.size)
         irradiance = np.interp(codes, rising / rising[-1], np.linspace(0, 1, row.size))
-        error = config.response_error
+        error = deviation
     else:
         irradiance = codes ** rng.uniform(1.8, 2.6)
-        error = config.response_error
+        error = deviation
     irradiance[0], irradiance[-1] = 0.0, 1.0
     believed = irradiance.copy()
     if error and rng.random() < 0.8:  # a wrong gamma and a wrong bend, as an estimate leaves them
