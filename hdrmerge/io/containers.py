@@ -128,6 +128,12 @@ class TiffReader:
             if len(head) >= at + struct.calcsize(form):
                 self.first = int(struct.unpack_from(self.order + form, head, at)[0])
 
+    def inside(self, offset: int, order: str | None = None) -> TiffReader:
+        """A structure that begins at ``offset``; ``order`` (< or >) where its head tells none."""
+        reader = TiffReader(self._file, self._base + max(offset, 0))
+        reader.order = order or reader.order
+        return reader
+
     def read(self, offset: int, count: int) -> bytes:
         """At most ``count`` bytes from ``offset``; fewer where the file ends."""
         at = self._base + offset

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import BinaryIO
 
@@ -22,8 +22,10 @@ from hdrmerge.io.containers import (
     jpeg_segments,
     png_chunks,
 )
+from hdrmerge.io.makernotes import Drive, read_drive
 
 _HEAD = 1 << 20  # metadata of JPEG, RAF and CR3 files lies within the first MiB
+_SHORT_HEAD = 1 << 17  # and of most JPEG files within this: one EXIF block and a half
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,60 @@ class Exif:
     adobe_rgb: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """What tells which shots belong together, beyond ``settings``.
+
+    ``size`` (width, height) in pixels as stored. ``bias``: exposure compensation in stops.
+    ``automatic``: whether the camera metered, None where it does not say. ``drive``: bracketing as
+    the maker notes it, or the standard's ExposureMode. ``serial``: the camera body's.
+    ``thumbnail``: the JPEG inside the metadata, where there is one.
+    """
+
+    exif: Exif
+    size: tuple[int, int] | None
+    bias: float | None
+    automatic: bool | None
+    drive: Drive
+    serial: str | None
+    thumbnail: bytes
+
+
+def read_shot(file: BinaryIO) -> Shot:
+    """Everything about a shot that its metadata say. Never raises on damage."""
+    tags = _read_tags(file)
+    exif = _exif(tags)
+    mode = tags.number("exif", 0xA402)  # ExposureMode: 0 auto, 1 manual, 2 auto bracket
+    drive = tags.drive(exif.settings.camera_make)
+    if mode == 2 and drive.bracketing is None:
+        drive = replace(drive, bracketing=True)
+    return Shot(
+        exif=exif,
+        size=_size(file, tags),
+        bias=_within(tags.number("exif", 0x9204), -20.0, 20.0),
+        automatic=None if mode not in (0, 1, 2) else mode == 0,
+        drive=drive,
+        serial=tags.text("exif", 0xA431) or tags.text("image", 0xC62F) or drive.serial,
+        thumbnail=tags.thumbnail(),
+    )
+
+
 def read_exif(file: BinaryIO) -> Exif:
     """EXIF of an open image file of any kind; defaults where it has none. Never raises on damage.
 
     ``file`` is binary and seekable; its position is not kept.
     """
+    return _exif(_read_tags(file))
+
+
+def _read_tags(file: BinaryIO) -> _Tags:
     tags = _Tags()
     for source, base in _blocks(file):
         tags.add(TiffReader(source, base))
+    return tags
+
+
+def _exif(tags: _Tags) -> Exif:
     orientation = tags.number("image", 0x0112)
     interop = tags.text("interop", 0x0001)
     space = tags.number("exif", 0xA001)
@@ -71,9 +119,11 @@ class _Tags:
 
     def __init__(self) -> None:
         self._fields: dict[tuple[str, int], tuple[TiffReader, Field]] = {}
+        self._blocks: list[tuple[TiffReader, dict[int, Field]]] = []
 
     def add(self, tiff: TiffReader) -> None:
         image = tiff.directory(tiff.first)
+        self._blocks.append((tiff, image))
         self._keep("image", tiff, image)
         exif = tiff.directory(_pointer(tiff, image.get(0x8769)))
         self._keep("exif", tiff, exif)
@@ -98,6 +148,31 @@ class _Tags:
         found = self._find(name, tag)
         return found[0].text(found[1]) if found else None
 
+    def drive(self, make: str | None) -> Drive:
+        found = self._find("exif", 0x927C)
+        return read_drive(*found, make) if found else Drive()
+
+    def thumbnail(self) -> bytes:
+        """The JPEG of the second directory, which EXIF keeps for a small version."""
+        for tiff, _ in self._blocks:
+            small = tiff.directory(tiff.next_directory(tiff.first))
+            at, count = (_pointer(tiff, small.get(tag)) for tag in (0x0201, 0x0202))
+            data = tiff.read(at, min(count, _SHORT_HEAD))
+            if data.startswith(JPEG_MAGIC):
+                return data
+        return b""
+
+    def size(self) -> tuple[int, int] | None:
+        """The largest picture that the directories and their children speak of."""
+        sizes = []
+        for tiff, image in self._blocks:
+            children = [int(v) for v in tiff.numbers(image.get(0x014A), 16)]
+            for fields in (image, *(tiff.directory(at) for at in children)):
+                width, height = (_pointer(tiff, fields.get(tag)) for tag in (0x0100, 0x0101))
+                if width > 0 and height > 0:
+                    sizes.append((width, height))
+        return max(sizes, default=None)
+
 
 def _pointer(tiff: TiffReader, field: Field | None) -> int:
     value = tiff.number(field)
@@ -110,8 +185,7 @@ def _blocks(file: BinaryIO) -> list[tuple[BinaryIO, int]]:
     head = file.read(16)
     if head.startswith((b"II", b"MM")):
         return [(file, 0)]
-    file.seek(0)
-    data = file.read(_HEAD)
+    data = _start(file, head)
     if head.startswith(JPEG_MAGIC):
         return [
             (io.BytesIO(data[start + 6 : end]), 0)
@@ -133,6 +207,34 @@ def _blocks(file: BinaryIO) -> list[tuple[BinaryIO, int]]:
         found = (data.find(name) for name in (b"CMT1", b"CMT2"))
         return [(io.BytesIO(data[at + 4 :]), 0) for at in found if at >= 0]
     return []
+
+
+def _start(file: BinaryIO, head: bytes) -> bytes:
+    """The part of a file that holds its metadata; less of a JPEG where all of it lies there."""
+    file.seek(0)
+    data = file.read(_SHORT_HEAD if head.startswith(JPEG_MAGIC) else _HEAD)
+    complete = any(marker == 0xDA for marker, _, _ in jpeg_segments(data))
+    return data if complete or len(data) < _SHORT_HEAD else data + file.read(_HEAD - len(data))
+
+
+def _size(file: BinaryIO, tags: _Tags) -> tuple[int, int] | None:
+    """Width and height as stored; None where only a decoder could tell."""
+    file.seek(0)
+    head = file.read(24)
+    if head.startswith(PNG_MAGIC):
+        size = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
+    elif head.startswith(JPEG_MAGIC):
+        data = _start(file, head)
+        frames = (
+            data[start + 1 : start + 5]
+            for marker, start, _ in jpeg_segments(data)
+            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
+        )
+        found = next(frames, b"").ljust(4, b"\0")
+        size = int.from_bytes(found[2:4], "big"), int.from_bytes(found[:2], "big")
+    else:
+        return tags.size()
+    return size if all(size) else None
 
 
 def _within(value: float | None, low: float, high: float) -> float | None:
