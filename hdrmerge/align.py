@@ -18,6 +18,7 @@ from hdrmerge.align_geometry import displacements, is_plausible, restrict, scali
 from hdrmerge.align_refine import Model, Pair, Proxy, Tiles, match_tones, solve
 from hdrmerge.frames import Frame, Matrix
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import threads
 
 Kind = Literal["homography", "affine", "translation", "none", "reference"]
 
@@ -84,7 +85,7 @@ def align(
     still = STILL / factor
     outwards = sorted((k for k in range(count) if k != reference), key=lambda k: abs(k - reference))
     found = {reference: _Estimate("reference", np.eye(3), 0.0)}
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         views = list(pool.map(lambda frame: _view(frame, factor), stack.frames))
         direct = pool.map(
             lambda k: _estimate(views[reference], views[k], np.eye(3), still), outwards

@@ -23,6 +23,7 @@ from hdrmerge.fusion.fill import fill_clipped
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import threads
 
 _BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
 _SATURATED = np.float32(0.95)  # linear values above are not compared
@@ -47,7 +48,7 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
     noise = noise.averaged(height * width)
     bands = [slice(start, min(start + _BAND, height)) for start in range(0, height, _BAND)]
     reference = stack.reference
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         frames = list(pool.map(stack.linear, range(len(stack))))
         linear = [x for x, _ in frames]
         trust = np.stack([valid.astype(np.float32) for _, valid in frames])

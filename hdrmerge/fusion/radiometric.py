@@ -19,10 +19,10 @@ import numpy as np
 from hdrmerge.frames import Decisions, FloatArray, RadianceMap
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import threads
 
 Planes = Sequence[FloatArray]  # red, green and blue, (h, W) each
 
-WORKERS = 2
 _BAND_BYTES = 12 << 20  # of the samples that one worker holds
 _HALO = 2  # rows that the clipping test looks beyond a band
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
@@ -73,7 +73,7 @@ def fuse(
             if progress is not None:
                 progress("fuse", done / len(starts))
 
-    with ThreadPoolExecutor(WORKERS) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         for future in [pool.submit(band, start) for start in starts]:
             future.result()
     clipped, filled = counts / (height * width)

@@ -13,6 +13,7 @@ from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.display import write_display
 from hdrmerge.io.exr import read_exr, write_exr
 from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
+from hdrmerge.threads import threads
 
 __all__ = [
     "read_exr",
@@ -26,8 +27,6 @@ __all__ = [
     "write_hdr",
     "write_text",
 ]
-
-_THREADS = 2
 
 
 def read_frame(path: Path) -> Frame:
@@ -56,12 +55,12 @@ def read_frame(path: Path) -> Frame:
 def read_frames(
     paths: Sequence[Path], *, progress: Callable[[str, float], None] | None = None
 ) -> list[Frame]:
-    """Frames of all ``paths`` in their order, decoded in two threads.
+    """Frames of all ``paths`` in their order, decoded side by side.
 
     ``progress`` is called with ("read", fraction done). The first file that fails raises.
     """
     frames: list[Frame] = []
-    with ThreadPoolExecutor(_THREADS) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         pending = [pool.submit(read_frame, path) for path in paths]
         try:
             for future in pending:

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import io
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from hdrmerge.io.atomic import atomic_path
 from hdrmerge.io.detect import enough_memory, open_input
 from hdrmerge.io.encoded import check_size
 from hdrmerge.report import MergeReport
+from hdrmerge.threads import coder_threads
 
 HALF_MAX = 65504.0
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
@@ -35,7 +35,7 @@ def _library() -> Any:
     """OpenEXR with its threads awake: it starts with none, and compresses at half the speed."""
     import OpenEXR
 
-    OpenEXR.set_global_thread_count(os.cpu_count() or 1)
+    OpenEXR.set_global_thread_count(coder_threads())
     return OpenEXR
 
 

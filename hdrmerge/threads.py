@@ -1,0 +1,26 @@
+"""How many threads one merge uses: two, or what a batch allots to each of its workers."""
+
+from __future__ import annotations
+
+import os
+
+_DEFAULT = 2  # of what numpy and OpenCV do band by band, more gain little
+_limit: list[int] = []
+
+
+def threads() -> int:
+    """Threads of a pool that works on bands or frames."""
+    return _limit[-1] if _limit else _DEFAULT
+
+
+def coder_threads() -> int:
+    """Threads of a codec, which may take the whole machine where nothing limits it."""
+    return _limit[-1] if _limit else os.cpu_count() or 1
+
+
+def limit_threads(count: int) -> None:
+    """Let merges in this process use ``count`` threads from now on, OpenCV's own included."""
+    import cv2
+
+    _limit[:] = [max(1, count)]
+    cv2.setNumThreads(max(1, count))
