@@ -13,7 +13,7 @@ from hdrmerge.io.containers import JPEG_MAGIC, PNG_MAGIC, TiffReader
 Kind = Literal["jpeg", "png", "tiff", "raw", "exr", "hdr", "pfm"]
 
 _EXR_MAGIC = b"\x76\x2f\x31\x01"
-_RAW_SUFFIXES = frozenset(
+RAW_SUFFIXES = frozenset(
     "." + name
     for name in (
         *("3fr", "ari", "arw", "bay", "cap", "cr2", "cr3", "crw", "dcr", "dcs", "dng", "erf"),
@@ -85,12 +85,12 @@ def detect(file: BinaryIO, path: Path) -> Kind:
     if head[:3] in (b"PF\n", b"Pf\n", b"PF\r", b"Pf\r", b"PF ", b"Pf "):
         return "pfm"
     if head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        is_raw = _holds_mosaic(file) or path.suffix.lower() in _RAW_SUFFIXES
+        is_raw = _holds_mosaic(file) or path.suffix.lower() in RAW_SUFFIXES
         return "raw" if is_raw else "tiff"
     for magic, (offset, name) in _FOREIGN.items():
         if head[offset:].startswith(magic):
             raise InputError(f"{path} is {name}, which is not read.", "Convert it to JPEG or TIFF.")
-    if path.suffix.lower() in _RAW_SUFFIXES or head.startswith(
+    if path.suffix.lower() in RAW_SUFFIXES or head.startswith(
         (b"FUJIFILM", b"\0MRM", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"HEAP")
     ):
         return "raw"

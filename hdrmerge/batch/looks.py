@@ -1,0 +1,141 @@
+"""What a photograph looks like at thumbnail size: its brightness, and whether two show one scene.
+
+Two exposures of one scene differ by a monotone curve, clipped at both ends. The signs of
+differences between neighbouring pixels survive that, as the bits of G. Ward's median threshold
+bitmaps do ("Fast, robust image registration for compositing high dynamic range photographs from
+hand-held exposures", JGT 8, 2003), and need no median, which moves when much of a frame clips.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.batch.scan import Photo, Progress
+from hdrmerge.errors import InputError, ResourceError
+
+WIDTH, HEIGHT = 48, 32
+_LAGS = (1, 3)  # pixels between those whose difference counts
+_LEAST = 0.75  # codes of difference that say something
+_MARGIN = 4
+_EVIDENCE = 60  # differences that both must show; fewer count as so many
+_SHIFTS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+_THREADS = 2
+_BLOCK = 1024  # looks compared at a time
+
+Signs = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """``small`` (32, 48) float32 grey codes in [0, 255], ``stops``: log2 of its linear mean."""
+
+    small: NDArray[np.float32]
+    stops: float
+
+
+def load_looks(
+    photos: Sequence[Photo], root: Path, *, progress: Progress | None = None
+) -> dict[Photo, Look]:
+    """Looks of ``photos``; those that cannot be decoded are left out."""
+    looks: dict[Photo, Look] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for k, look in enumerate(pool.map(lambda p: _load(root / p.file, p), photos)):
+            if look is not None:
+                looks[photos[k]] = look
+            if progress is not None and k % 16 == 0:
+                progress("look", k / len(photos))
+    return looks
+
+
+def _load(path: Path, photo: Photo) -> Look | None:
+    try:
+        pixels = _thumbnail(photo)
+        if pixels is None:
+            pixels = _decode(path, photo)
+    except (InputError, ResourceError, OSError, ValueError, MemoryError):
+        return None
+    return None if pixels is None else look_of(pixels)
+
+
+def look_of(pixels: NDArray[Any]) -> Look:
+    """The look of grey display codes (H, W) in [0, 255]."""
+    import cv2
+
+    small = cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
+    linear = np.square(small / 255.0) * 0.98 + small / 255.0 * 0.02  # near sRGB, for a ratio
+    return Look(small, float(np.log2(max(float(linear.mean()), 1e-6))))
+
+
+def _thumbnail(photo: Photo) -> NDArray[Any] | None:
+    """The picture inside the metadata, without the bars that bring it to 4:3."""
+    import cv2
+
+    data = photo.shot.thumbnail
+    if not data or photo.shot.size is None:
+        return None
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+    if pixels is None or min(pixels.shape) < HEIGHT:
+        return None
+    height, width = pixels.shape
+    aspect = photo.shot.size[0] / photo.shot.size[1]
+    keep_h = min(height, max(HEIGHT, round(width / aspect)))
+    keep_w = min(width, max(HEIGHT, round(height * aspect)))
+    top, left = (height - keep_h) // 2, (width - keep_w) // 2
+    return np.asarray(pixels[top : top + keep_h, left : left + keep_w])
+
+
+def _decode(path: Path, photo: Photo) -> NDArray[Any] | None:
+    import cv2
+
+    if photo.kind == "jpeg":
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+        flag = cv2.IMREAD_REDUCED_GRAYSCALE_8 if _side(photo) > 8 * WIDTH else cv2.IMREAD_GRAYSCALE
+        decoded: NDArray[Any] | None = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+        return decoded
+    from hdrmerge.io import read_frame
+
+    frame = read_frame(path).averaged(WIDTH * HEIGHT * 16)
+    grey = frame.fraction(frame.pixels).mean(axis=2).clip(0.0, 1.0)
+    return np.asarray((grey ** (1 / 2.2) if frame.encoding == "linear" else grey) * 255.0)
+
+
+def _side(photo: Photo) -> int:
+    return min(photo.shot.size) if photo.shot.size else 0
+
+
+def _signs(small: NDArray[np.float32], dx: int = 0, dy: int = 0) -> Signs:
+    """-1, 0, +1 for each pair of neighbours of a look moved by whole pixels."""
+    x = np.roll(small, (dy, dx), (0, 1)) if dx or dy else small
+    rows, columns = HEIGHT - _MARGIN, WIDTH - _MARGIN
+    parts = []
+    for lag in _LAGS:
+        for d in (x[:, lag:] - x[:, :-lag], x[lag:] - x[:-lag]):
+            cut = d[:rows, :columns]
+            parts.append(np.where(np.abs(cut) > _LEAST, np.sign(cut), 0.0).ravel())
+    return np.concatenate(parts).astype(np.int8)
+
+
+def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
+    """(len(a), len(b)) agreement in [-1, 1] of signs, at the best of small shifts.
+
+    1 where the scene is the same, about 0 for another one; near 0 too where there is next to
+    nothing to compare.
+    """
+    best = np.full((len(a), len(b)), -1.0, dtype=np.float32)
+    for row in range(0, len(a), _BLOCK):
+        fixed = np.stack([_signs(look.small) for look in a[row : row + _BLOCK]]).astype(np.float32)
+        for column in range(0, len(b), _BLOCK):
+            tile = best[row : row + _BLOCK, column : column + _BLOCK]
+            for dx, dy in _SHIFTS:
+                signs = [_signs(look.small, dx, dy) for look in b[column : column + _BLOCK]]
+                moved = np.stack(signs).astype(np.float32)
+                count = np.abs(fixed) @ np.abs(moved).T
+                np.maximum(tile, (fixed @ moved.T) / np.maximum(count, _EVIDENCE), out=tile)
+    return best
