@@ -9,7 +9,7 @@ frame's (pixel centres at integers, x right, y down).
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,10 +30,20 @@ REC709_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
 
 
 @dataclass(frozen=True, slots=True)
+class Location:
+    """Degrees north and east; ``altitude`` in metres above the sea."""
+
+    latitude: float
+    longitude: float
+    altitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CaptureSettings:
     """How a frame was taken; whatever the file does not say is None, never zero.
 
     ``exposure_time`` in seconds, ``f_number``, ``iso`` as numbers, ``focal_length`` in mm.
+    ``captured_at`` is local time, and ``utc_offset`` what it is ahead of UTC.
     """
 
     exposure_time: float | None = None
@@ -44,9 +54,14 @@ class CaptureSettings:
     camera_model: str | None = None
     lens_model: str | None = None
     focal_length: float | None = None
+    focal_length_35mm: float | None = None
+    utc_offset: timedelta | None = None
+    artist: str | None = None
+    copyright: str | None = None
+    location: Location | None = None
 
     def __post_init__(self) -> None:
-        for name in ("exposure_time", "f_number", "iso", "focal_length"):
+        for name in ("exposure_time", "f_number", "iso", "focal_length", "focal_length_35mm"):
             value = getattr(self, name)
             if value is not None and not (np.isfinite(value) and value > 0):
                 raise InputError(f"{name} must be positive, not {value!r}")

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import BinaryIO
 
-from hdrmerge.frames import CaptureSettings
+from hdrmerge.frames import CaptureSettings, Location
 from hdrmerge.io.containers import (
     JPEG_MAGIC,
     PNG_MAGIC,
@@ -108,6 +109,11 @@ def _exif(tags: _Tags) -> Exif:
             camera_model=tags.text("image", 0x0110),
             lens_model=tags.text("exif", 0xA434),
             focal_length=_within(tags.number("exif", 0x920A), 0.1, 1e5),
+            focal_length_35mm=_within(tags.number("exif", 0xA405), 1, 65535),
+            utc_offset=_utc_offset(tags),
+            artist=tags.text("image", 0x013B),
+            copyright=tags.text("image", 0x8298),
+            location=_location(tags),
         ),
         orientation=int(orientation) if orientation and orientation in range(1, 9) else 1,
         adobe_rgb=space == 2 or (space == 65535 and interop == "R03"),
@@ -128,6 +134,7 @@ class _Tags:
         exif = tiff.directory(_pointer(tiff, image.get(0x8769)))
         self._keep("exif", tiff, exif)
         self._keep("interop", tiff, tiff.directory(_pointer(tiff, exif.get(0xA005))))
+        self._keep("gps", tiff, tiff.directory(_pointer(tiff, image.get(0x8825))))
 
     def _keep(self, name: str, tiff: TiffReader, fields: dict[int, Field]) -> None:
         for tag, entry in fields.items():
@@ -143,6 +150,12 @@ class _Tags:
         found = self._find(name, tag)
         value = found[0].number(found[1]) if found else None
         return value if value is not None and math.isfinite(value) else None
+
+    def numbers(self, name: str, tag: int, count: int) -> list[float]:
+        """``count`` finite numbers; none where there are fewer."""
+        found = self._find(name, tag)
+        values = found[0].numbers(found[1], count) if found else []
+        return values if len(values) == count and all(map(math.isfinite, values)) else []
 
     def text(self, name: str, tag: int) -> str | None:
         found = self._find(name, tag)
@@ -289,3 +302,29 @@ def _captured_at(tags: _Tags) -> datetime | None:
             moment = moment.replace(microsecond=int(digits[:6].ljust(6, "0")))
         return moment
     return None
+
+
+def _utc_offset(tags: _Tags) -> timedelta | None:
+    """What local time is ahead of UTC, written as +02:00."""
+    text = tags.text("exif", 0x9011) or tags.text("exif", 0x9010) or ""
+    match = re.fullmatch(r"([-+])(\d\d):(\d\d)", text)
+    if match is None or int(match[2]) > 14 or int(match[3]) > 59:
+        return None
+    ahead = timedelta(hours=int(match[2]), minutes=int(match[3]))
+    return -ahead if match[1] == "-" else ahead
+
+
+def _location(tags: _Tags) -> Location | None:
+    """Where the photograph was taken; receivers without a fix leave zeros or nothing."""
+    places = []
+    for tag, negative, limit in ((2, "S", 90), (4, "W", 180)):
+        parts = tags.numbers("gps", tag, 3)
+        degrees = sum(part / 60**k for k, part in enumerate(parts))
+        if not parts or min(parts) < 0 or degrees > limit:
+            return None
+        places.append(-degrees if tags.text("gps", tag - 1) == negative else degrees)
+    if tags.text("gps", 9) == "V" or places == [0.0, 0.0]:
+        return None
+    altitude = _within(tags.number("gps", 6), 0, 1e5)
+    below = tags.number("gps", 5) == 1
+    return Location(places[0], places[1], -altitude if altitude and below else altitude)

@@ -21,6 +21,7 @@ from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, 
 from hdrmerge.io.atomic import atomic_path
 from hdrmerge.io.detect import enough_memory, open_input
 from hdrmerge.io.encoded import check_size
+from hdrmerge.io.metadata import attributes_of
 from hdrmerge.report import MergeReport
 from hdrmerge.threads import coder_threads
 
@@ -88,16 +89,8 @@ def _attributes(report: MergeReport | None, settings: CaptureSettings) -> dict[s
         "chromaticities": REC709_CHROMATICITIES,
         "colorInteropID": "lin_rec709_scene",
         "adoptedNeutral": np.array(REC709_CHROMATICITIES[6:], np.float32),
-        "expTime": settings.exposure_time,
-        "isoSpeed": settings.iso,
-        "aperture": settings.f_number,
-        "nominalFocalLength": settings.focal_length,
-        "cameraMake": settings.camera_make,
-        "cameraModel": settings.camera_model,
-        "lensModel": settings.lens_model,
+        **attributes_of(settings),
     }
-    if settings.captured_at is not None:
-        attributes["capDate"] = settings.captured_at.strftime("%Y:%m:%d %H:%M:%S")
     if report is not None:
         attributes |= {
             "software": f"hdrmerge {report.version}".strip(),

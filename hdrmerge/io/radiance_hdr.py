@@ -20,6 +20,7 @@ from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.encoded import check_size, read_encoded
 from hdrmerge.io.exr import exr_facts, exr_primaries, parse_report, read_exr, read_exr_header
 from hdrmerge.io.icc import rgb_to_xyz, white_to_white, xyz_to_rec709
+from hdrmerge.io.metadata import attributes_of
 from hdrmerge.report import MergeReport
 
 _MAX_HEADER = 1 << 20
@@ -82,6 +83,8 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
             if frame.colour_space != "sRGB":
                 pixels = _times(pixels, frame.to_rec709)
             facts, primaries = _facts("float TIFF", pixels), None
+            known = attributes_of(frame.settings).items()
+            facts["attributes"] = {name: value for name, value in known if value is not None}
         else:
             raise _not_hdr(path)
         return _in_rec709(pixels, primaries), facts
