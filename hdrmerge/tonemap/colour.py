@@ -10,6 +10,15 @@ from hdrmerge.config import Colour
 from hdrmerge.frames import FloatArray
 
 REC709_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
+# Rec.709 to the cones' responses under D65, and these, compressed, to IPT (Ebner, Fairchild 1998)
+_XYZ = np.array(
+    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]], np.float32
+)
+_CONES = [[0.4002, 0.7075, -0.0807], [-0.2280, 1.1500, 0.0612], [0.0, 0.0, 0.9184]]
+_LMS = np.array(_CONES, np.float32) @ _XYZ
+_IPT = np.array([[0.4, 0.4, 0.2], [4.455, -4.851, 0.396], [0.8056, 0.3572, -1.1628]], np.float32)
+_LMS_INVERSE, _IPT_INVERSE = np.linalg.inv(_LMS), np.linalg.inv(_IPT)
+_IPT_POWER = 0.43
 _TINY = np.float32(1e-20)
 _BINS_PER_STOP = 4
 
@@ -17,10 +26,15 @@ _BINS_PER_STOP = 4
 Carry = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 
-def carrier(colour: Colour, saturation: float, luminance: FloatArray, shown: FloatArray) -> Carry:
-    """How colour is carried. ``luminance`` and ``shown``: samples of what the operator did."""
+def carrier(
+    colour: Colour, saturation: float, luminance: FloatArray, shown: FloatArray, maximum: float
+) -> Carry:
+    """How colour is carried.
+
+    ``luminance`` and ``shown``: samples of what the operator did; ``maximum``: the scene's.
+    """
     if colour == "pouli2013":
-        return lambda rgb, lum, out: _pouli2013(rgb, lum, out, saturation)
+        return lambda rgb, lum, out: _pouli2013(rgb, lum, out, saturation, maximum)
     if colour == "mantiuk2009":
         stops, exponents = _exponents(luminance, shown)
 
@@ -38,11 +52,16 @@ def _ratio(
     rgb: FloatArray, luminance: FloatArray, shown: FloatArray, saturation: float
 ) -> FloatArray:
     """All three channels scaled alike; then Mantiuk et al. 2009, eq. 2: luminance holds."""
-    linear: FloatArray = rgb * (shown / np.maximum(luminance, _TINY))[..., None]
-    if saturation != 1:
-        grey = shown[..., None]
-        linear = np.maximum(grey + np.float32(saturation) * (linear - grey), np.float32(0))
-    return linear
+    ratio = (shown / np.maximum(luminance, _TINY))[..., None]
+    return saturate(np.asarray(rgb * ratio, dtype=np.float32), shown, saturation)
+
+
+def saturate(linear: FloatArray, shown: FloatArray, saturation: float) -> FloatArray:
+    """Distance from the grey of luminance ``shown``, multiplied."""
+    if saturation == 1:
+        return linear
+    grey = shown[..., None]
+    return np.asarray(np.maximum(grey + np.float32(saturation) * (linear - grey), np.float32(0)))
 
 
 def _power(
@@ -77,10 +96,28 @@ def _exponents(luminance: FloatArray, shown: FloatArray) -> tuple[FloatArray, Fl
 
 
 def _pouli2013(
-    rgb: FloatArray, luminance: FloatArray, shown: FloatArray, saturation: float
+    rgb: FloatArray,
+    luminance: FloatArray,
+    shown: FloatArray,
+    saturation: float,
+    maximum: float,
 ) -> FloatArray:
-    """Chroma and hue of the scene at the lightness of the display: Pouli et al. 2013."""
-    return _ratio(rgb, luminance, shown, saturation)
+    """Pouli et al. 2013: the scene's hue, and its saturation C / sqrt(C^2 + I^2), in IPT.
+
+    With Co, Io of the scene (its largest luminance being 1) and It of what is shown, chroma
+    becomes Co sqrt(Co^2 + It^2) / sqrt(Co^2 + Io^2): eq. 5 to 8, after scaling all three channels
+    alike, which in IPT scales chroma and lightness alike.
+    """
+    lms = np.power(np.maximum(rgb / np.float32(maximum) @ _LMS.T, 0), np.float32(_IPT_POWER))
+    ipt = lms @ _IPT.T
+    relative = shown / np.maximum(luminance / np.float32(maximum), _TINY)
+    lightness = ipt[..., 0] * np.power(relative, np.float32(_IPT_POWER))
+    chroma = ipt[..., 1] ** 2 + ipt[..., 2] ** 2
+    ratio = (chroma + lightness**2) / np.maximum(chroma + ipt[..., 0] ** 2, _TINY)
+    ipt[..., 0] = lightness
+    ipt[..., 1:] *= (np.float32(saturation) * np.sqrt(ratio))[..., None]
+    lms = np.power(np.maximum(ipt @ _IPT_INVERSE.T, 0), np.float32(1 / _IPT_POWER))
+    return np.asarray(np.maximum(lms @ _LMS_INVERSE.T, 0), dtype=np.float32)
 
 
 def fit_gamut(linear: FloatArray, shown: FloatArray) -> FloatArray:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.frames import FloatArray
-from hdrmerge.tonemap.colour import REC709_LUMINANCE, carrier, fit_gamut
+from hdrmerge.tonemap.colour import REC709_LUMINANCE, carrier, fit_gamut, saturate
 from hdrmerge.tonemap.operators import find_operator
+from hdrmerge.tonemap.quantise import encode
 from hdrmerge.tonemap.scene import measure
 
 Result = TypeVar("Result")
@@ -23,9 +24,11 @@ _SAMPLES = 100_000  # pixels whose change of contrast the saturation correction 
 
 
 def tonemap(
-    pixels: FloatArray, config: TonemapConfig | None = None, *, bits: int = 8
+    pixels: FloatArray, config: TonemapConfig | None = None, *, bits: int = 8, dither: bool = False
 ) -> NDArray[Any]:
     """A radiance map (H, W, 3), linear Rec.709, as sRGB codes: uint8, or uint16 for ``bits`` 16.
+
+    ``dither`` spreads what 8 bits cannot show over neighbouring pixels, see ``quantise.encode``.
 
     Exposure acts on what the operator is given, after the scene was measured, so that it brightens
     with every operator. NaN and negative values become black, infinite ones the largest finite
@@ -37,7 +40,7 @@ def tonemap(
     gain = np.float32(2.0**config.exposure)
     ceiling = _largest(pixels)
     luminance, mean_rgb = _look(pixels, ceiling)
-    scene = measure(luminance, mean_rgb)
+    scene = measure(luminance, pixels, mean_rgb)
 
     def picture(part: tuple[slice, ...]) -> FloatArray:
         """What the operator takes: luminance or RGB of a part."""
@@ -56,23 +59,27 @@ def tonemap(
         def mapped(part: tuple[slice, ...]) -> FloatArray:
             return np.asarray(whole[part], dtype=np.float32)
 
-    own_colour = operator.takes == "rgb" and config.colour is None and config.saturation is None
     step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
     sparse = (slice(None, None, step), slice(None, None, step))
+    saturation = operator.saturation if config.saturation is None else config.saturation
+    own_colour = operator.takes == "rgb" and config.colour is None
     carry = carrier(
         config.colour or operator.colour,
-        operator.saturation if config.saturation is None else config.saturation,
+        saturation,
         luminance[sparse],
         _luminance(mapped(sparse)),
+        scene.maximum,
     )
     codes: NDArray[Any] = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
 
     def show(rows: slice) -> None:
         linear = mapped((rows,))
         shown = _luminance(linear)
-        if not own_colour:
+        if own_colour:
+            linear = saturate(linear, shown, saturation)
+        else:
             linear = carry(_clean(pixels[rows], ceiling), luminance[rows], shown)
-        codes[rows] = _encode(fit_gamut(linear, shown), bits)
+        codes[rows] = encode(fit_gamut(linear, shown), bits, top=rows.start, dither=dither)
 
     _in_bands(pixels, show)
     return codes
@@ -85,46 +92,16 @@ def _look(pixels: FloatArray, ceiling: float) -> tuple[FloatArray, tuple[float, 
     def look(rows: slice) -> NDArray[np.float64]:
         clean = _clean(pixels[rows], ceiling)
         luminance[rows] = clean @ REC709_LUMINANCE
-        return np.asarray(np.mean(clean, axis=(0, 1), dtype=np.float64)) * clean.shape[0]
+        return np.asarray(clean.mean(axis=(0, 1), dtype=np.float64) * clean.shape[0])
 
     sums = np.sum(_in_bands(pixels, look), axis=0)
-    red, green, blue = (float(v) for v in sums / luminance.shape[0])
+    red, green, blue = (float(total) / len(luminance) for total in sums.tolist())
     return luminance, (red, green, blue)
 
 
 def _luminance(mapped: FloatArray) -> FloatArray:
     """Of display luminance itself, or of display RGB."""
     return mapped if mapped.ndim == 2 else np.asarray(mapped @ REC709_LUMINANCE)
-
-
-def srgb_encode(linear: FloatArray) -> FloatArray:
-    """The sRGB transfer function (IEC 61966-2-1): linear [0, 1] to code fraction [0, 1]."""
-    power = 1.055 * np.power(np.maximum(linear, 0.0031308), 1 / 2.4) - 0.055
-    return np.where(linear <= 0.0031308, 12.92 * linear, power).astype(np.float32)
-
-
-def quantise(fraction: FloatArray, bits: int) -> NDArray[Any]:
-    """Code fractions to the nearest of 2^bits codes."""
-    full = 2**bits - 1
-    codes = np.clip(fraction * np.float32(full) + np.float32(0.5), 0, full)
-    return np.asarray(codes, dtype=np.uint8 if bits == 8 else np.uint16)
-
-
-def _encode(linear: FloatArray, bits: int) -> NDArray[Any]:
-    """sRGB codes of linear values in [0, 1]; 8 bits by a table of 2^16 steps, at most 0.03 off."""
-    if bits == 8:
-        index = (linear * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
-        return np.asarray(np.take(_table(), index))
-    return quantise(srgb_encode(linear), bits)
-
-
-def _table() -> NDArray[np.uint8]:
-    if not _TABLE:
-        _TABLE.append(quantise(srgb_encode(np.linspace(0, 1, 65536, dtype=np.float32)), 8))
-    return _TABLE[0]
-
-
-_TABLE: list[NDArray[np.uint8]] = []
 
 
 def count_bad(pixels: FloatArray) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from hdrmerge.tonemap.record import Operator, Parameter
 
-KEY = Parameter("key", None, "what the scene's log-average becomes; 0.18 in the paper", 1e-3, 100)
+KEY = Parameter("key", None, "what the scene's log-average becomes; 0.18 is middle grey", 1e-3, 100)
 WHITE = Parameter("white", None, "luminance that becomes white, the middle being KEY", 1e-3, 1e9)
+_PEAK = Parameter("peak", 100.0, "white of the display, cd/m2", 1, 1e5)
 
 GLOBAL_OPERATORS = (
     Operator(
@@ -16,6 +17,147 @@ GLOBAL_OPERATORS = (
         "curve",
         aliases=("reinhard", "reinhard02"),
         parameters=(KEY, WHITE),
+    ),
+    Operator(
+        "reinhard-devlin2005",
+        "reinharddevlin2005:reinhard_devlin2005",
+        "as the eye's receptors adapt",
+        "Reinhard and Devlin 2005, Dynamic range reduction inspired by photoreceptor physiology",
+        "curve",
+        takes="rgb",
+        aliases=("reinhard-devlin", "reinhard05"),
+        parameters=(
+            Parameter("brightness", 0.0, "f' of the paper: more is brighter", -8, 8),
+            Parameter("contrast", None, "m of the paper; default: from the scene's key", 0.1, 2),
+            Parameter("chromatic", 0.0, "adaptation to colour, c of the paper", 0, 1),
+            Parameter("light", 1.0, "adaptation to the pixel, not the scene; a", 0, 1),
+        ),
+    ),
+    Operator(
+        "drago2003",
+        "drago2003:drago2003",
+        "logarithmic, its base adapted to the brightness",
+        "Drago, Myszkowski, Annen and Chiba 2003, Adaptive logarithmic mapping, eq. 4",
+        "curve",
+        aliases=("drago", "drago03"),
+        parameters=(Parameter("bias", 0.85, "contrast; lower is brighter", 0.5, 1),),
+    ),
+    Operator(
+        "mantiuk2008",
+        "mantiuk2008:mantiuk2008",
+        "nearest in visible contrast, for a display and its surround",
+        "Mantiuk, Daly and Kerofsky 2008, Display adaptive tone mapping",
+        "curve",
+        aliases=("display-adaptive", "mantiuk08"),
+        colour="mantiuk2009",
+        parameters=(
+            Parameter("peak", 200.0, "white of the display, cd/m2", 1, 1e5),
+            Parameter("black", 0.8, "black of the display, cd/m2", 1e-4, 100),
+            Parameter("ambient", 60.0, "light that falls on the display, lux", 0, 1e5),
+            Parameter("reflectivity", 0.01, "share of it that the display reflects", 0, 1),
+            Parameter("resolution", 30.0, "pixels a degree of the view", 1, 1000),
+            Parameter("contrast", 1.0, "contrast wanted, relative to the scene's", 0.1, 10),
+            Parameter("white", None, "luminance that becomes white; default: free", 1e-8, 1e8),
+        ),
+    ),
+    Operator(
+        "ward1997",
+        "ward1997:ward1997",
+        "histogram adjustment: contrast where there is most to see",
+        "Ward Larson, Rushmeier and Piatko 1997, A visibility matching tone reproduction operator",
+        "curve",
+        aliases=("ward", "histogram"),
+        parameters=(
+            _PEAK,
+            Parameter("black", 1.0, "black of the display, cd/m2", 1e-4, 10),
+            Parameter("view", 60.0, "angle of the picture's longer side, degrees", 1, 360),
+            Parameter("sensitivity", 0.0, "1: no more contrast than an eye would see there", 0, 1),
+            Parameter("luminance", 1000.0, "cd/m2 of radiance 1, for sensitivity", 1e-6, 1e9),
+        ),
+    ),
+    Operator(
+        "ferwerda1996",
+        "ferwerda1996:ferwerda1996",
+        "what is just visible stays just visible; colourless night",
+        "Ferwerda, Pattanaik, Shirley and Greenberg 1996, A model of visual adaptation",
+        "curve",
+        takes="rgb",
+        aliases=("ferwerda", "ferwerda96"),
+        parameters=(
+            Parameter("luminance", None, "cd/m2 of radiance 1; default: a day", 1e-6, 1e9),
+            Parameter("adaptation", None, "the eye's in the scene, cd/m2", 1e-6, 1e9),
+            _PEAK,
+        ),
+    ),
+    Operator(
+        "narkowicz2016",
+        "filmic:narkowicz2016",
+        "filmic, the simple fit of ACES",
+        "Narkowicz 2016, ACES filmic tone mapping curve",
+        "curve",
+        takes="rgb",
+        aliases=("aces", "filmic"),
+        parameters=(KEY,),
+    ),
+    Operator(
+        "hill2016",
+        "filmic:hill2016",
+        "filmic, the fit of ACES with its desaturation",
+        "Hill 2016, ACES fitted (reference rendering and sRGB output transform)",
+        "curve",
+        takes="rgb",
+        aliases=("aces-hill",),
+        parameters=(KEY,),
+    ),
+    Operator(
+        "hable2010",
+        "filmic:hable2010",
+        "filmic, of the game Uncharted 2",
+        "Hable 2010, Uncharted 2: HDR lighting",
+        "curve",
+        takes="rgb",
+        aliases=("hable", "uncharted2"),
+        parameters=(
+            KEY,
+            Parameter("shoulder", 0.15, "A: strength of the shoulder", 0.01, 2),
+            Parameter("linear", 0.5, "B: strength of the straight part", 0.01, 2),
+            Parameter("angle", 0.1, "C: angle of the straight part", 0.01, 1),
+            Parameter("toe", 0.2, "D: strength of the toe", 0.01, 2),
+            Parameter("numerator", 0.02, "E: of the toe", 0, 0.2),
+            Parameter("denominator", 0.3, "F: of the toe", 0.05, 2),
+            Parameter("white", 11.2, "W: radiance that becomes white", 1, 1000),
+        ),
+    ),
+    Operator(
+        "sobotka2022",
+        "filmic:agx",
+        "filmic, AgX: bright colours pale as in photographs",
+        "Sobotka 2022, AgX",
+        "curve",
+        takes="rgb",
+        aliases=("agx",),
+        parameters=(
+            KEY,
+            Parameter("contrast", 2.0, "slope at middle grey", 1.3, 5),
+            Parameter("toe", 3.0, "how sharply the curve bends to black", 0.5, 20),
+            Parameter("shoulder", 3.25, "how sharply the curve bends to white", 0.5, 20),
+            Parameter("power", 1.0, "of a look; 1.35 in Punchy", 0.2, 5),
+        ),
+    ),
+    Operator(
+        "mulaw",
+        "mulaw:mulaw",
+        "logarithmic, as papers on deep HDR show pictures",
+        "Kalantari and Ramamoorthi 2017, Deep HDR imaging of dynamic scenes, eq. 8",
+        "curve",
+        takes="rgb",
+        aliases=("mu-law",),
+        parameters=(
+            Parameter("mu", 5000.0, "compression", 1, 1e6),
+            Parameter(
+                "white", None, "radiance that becomes white; default: the largest", 1e-6, 1e9
+            ),
+        ),
     ),
     Operator(
         "exposure",

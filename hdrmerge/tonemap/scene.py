@@ -19,9 +19,9 @@ class Statistics:
     """Of the positive luminances: log-average, the 1st, 90th and 99th percentile, and the largest.
 
     ``log_average`` is Reinhard et al. 2002, eq. 1, over luminances limited to the two outer
-    percentiles, which does the duty of the paper's small delta. ``sample`` are up to a million
-    positive luminances from all over the picture, in no order; ``mean_rgb`` are the channels'
-    means.
+    percentiles, which does the duty of the paper's small delta. ``mean_rgb`` are the channels'
+    means. ``sample`` are up to a million positive luminances from all over the picture, and
+    ``sample_rgb`` (N, 3) their colours; ``luminance`` (H, W) is the picture itself.
     """
 
     log_average: float = 1.0
@@ -31,21 +31,28 @@ class Statistics:
     maximum: float = 1.0
     mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
     sample: FloatArray = field(default_factory=lambda: np.ones(1, np.float32))
+    sample_rgb: FloatArray = field(default_factory=lambda: np.ones((1, 3), np.float32))
+    luminance: FloatArray = field(default_factory=lambda: np.ones((1, 1), np.float32))
 
 
 def measure(
-    luminance: FloatArray, mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    luminance: FloatArray,
+    pixels: FloatArray | None = None,
+    mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Statistics:
     """Statistics that neither a black border nor the sun's disc can upset; black gives ones.
 
-    ``luminance``: (H, W), finite, >= 0.
+    ``luminance``: (H, W), finite, >= 0, of ``pixels`` (H, W, 3), which may hold anything.
     """
     step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
     sample = luminance[::step, ::step]
-    sample = sample[sample > 0]
+    positive = sample > 0
+    sample = sample[positive]
     if sample.size == 0:
         return Statistics()
+    colours = sample[:, None].repeat(3, 1) if pixels is None else pixels[::step, ::step][positive]
+    maximum = float(luminance.max())
+    colours = np.clip(np.nan_to_num(colours, posinf=maximum), 0, None)
     low, bright, high = (float(v) for v in np.percentile(sample, (1.0, 90.0, 99.0)))
     log_average = float(np.exp(np.mean(np.log(np.clip(sample, low, high)), dtype=np.float64)))
-    maximum = float(luminance.max())
-    return Statistics(log_average, low, bright, high, maximum, mean_rgb, sample)
+    return Statistics(log_average, low, bright, high, maximum, mean_rgb, sample, colours, luminance)

@@ -1,0 +1,44 @@
+"""A small quadratic problem: the slopes of a tone curve that fits a display."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def minimise(matrix: Array, vector: Array, limit: float) -> Array:
+    """The x >= 0 with sum(x) <= ``limit`` that makes x' ``matrix`` x / 2 + ``vector``' x least.
+
+    ``matrix`` (N, N), symmetric, positive definite. A primal-dual interior-point method (Nocedal
+    and Wright 2006, "Numerical optimization", section 16.6), which stays within the bounds.
+    """
+    size = len(vector)
+    scale = float(np.abs(matrix).max())
+    matrix, vector = matrix / scale, vector / scale
+    x = np.full(size, limit / (size + 1))
+    duals = np.full(size + 1, max(1.0, float(np.abs(vector).max())))
+    for _ in range(100):
+        slack = np.append(x, limit - x.sum())
+        gap = float(slack @ duals) / (size + 1)
+        residual = matrix @ x + vector - duals[:-1] + duals[-1]
+        if gap < 1e-12 and np.abs(residual).max() < 1e-9:
+            break
+        wanted = 0.1 * gap / slack - duals
+        ratio = duals / slack
+        step = np.linalg.solve(
+            matrix + np.diag(ratio[:-1]) + ratio[-1], wanted[:-1] - wanted[-1] - residual
+        )
+        slack_step = np.append(step, -step.sum())
+        dual_step = wanted - ratio * slack_step
+        length = min(1.0, 0.99 * min(_room(slack, slack_step), _room(duals, dual_step)))
+        x = x + length * step
+        duals = duals + length * dual_step
+    return x
+
+
+def _room(values: Array, step: Array) -> float:
+    """How many times ``step`` can be taken before one of ``values`` is 0."""
+    down = step < 0
+    return float(np.min(values[down] / -step[down], initial=np.inf))
