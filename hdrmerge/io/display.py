@@ -1,4 +1,4 @@
-"""Pictures for a display: 8-bit JPEG, and PNG and TIFF at 8 or 16 bit, all with sRGB's profile."""
+"""Pictures for an ordinary display: JPEG, PNG and TIFF in sRGB, with its profile and with EXIF."""
 
 from __future__ import annotations
 
@@ -7,22 +7,40 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from hdrmerge.errors import OutputError, UsageError
-from hdrmerge.frames import Codes
+from hdrmerge.frames import CaptureSettings, Codes
 from hdrmerge.io.atomic import atomic_path, write_bytes
+from hdrmerge.io.containers import PNG_MAGIC, TiffReader
+from hdrmerge.io.metadata import (
+    EXIF_POINTER,
+    GPS_POINTER,
+    Directories,
+    Values,
+    directories,
+    directory_bytes,
+    exif_block,
+)
 
 JPEG_QUALITY = 95
+_IHDR_END = len(PNG_MAGIC) + 25
 
 
-def write_display(path: Path, codes: Codes) -> None:
+def write_display(
+    path: Path,
+    codes: Codes,
+    settings: CaptureSettings | None = None,
+    *,
+    quality: int = JPEG_QUALITY,
+) -> None:
     """Write an sRGB-encoded picture (H, W, 3) RGB atomically; the suffix names the format.
 
     ``codes`` are uint8, uint16 (PNG and TIFF only) or fractions in [0, 1], which become 8 bit.
-    JPEG has quality 95 and full chroma. Raises UsageError for a suffix or depth that does not fit,
-    OutputError where the file cannot be written.
+    JPEG has full chroma. ``settings`` become EXIF. Raises UsageError for a suffix or depth that
+    does not fit, OutputError where the file cannot be written.
     """
     if codes.dtype.kind == "f":
         codes = (np.clip(codes, 0, 1) * 255 + 0.5).astype(np.uint8)
@@ -30,23 +48,17 @@ def write_display(path: Path, codes: Codes) -> None:
     if suffix in (".jpg", ".jpeg"):
         if codes.dtype != np.uint8:
             raise UsageError(f"{path}: JPEG holds 8 bits a value.", "Write .png or .tif.")
-        write_bytes(path, _jpeg(codes))
+        exif = None if settings is None else exif_block(settings)
+        write_bytes(path, jpeg_bytes(codes, quality=quality, exif=exif, icc=srgb_profile()))
     elif suffix == ".png":
-        write_bytes(path, *_png(codes, path))
+        profile = b"sRGB\0\0" + zlib.compress(srgb_profile())
+        chunks = [(b"iCCP", profile)]
+        if settings is not None:
+            chunks.append((b"eXIf", exif_block(settings)))
+        write_bytes(path, *png_parts(codes, chunks, path))
     elif suffix in (".tif", ".tiff"):
-        import tifffile
-
         with atomic_path(path) as temporary:
-            tifffile.imwrite(
-                temporary,
-                codes,
-                photometric="rgb",
-                compression="zlib",
-                predictor=True,
-                iccprofile=srgb_profile(),
-                metadata=None,
-                software="hdrmerge",
-            )
+            _write_tiff(temporary, codes, settings)
     else:
         raise UsageError(f"{path}: pictures are .jpg, .png or .tif.", "Choose one of these.")
 
@@ -59,25 +71,80 @@ def srgb_profile() -> bytes:
     return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
 
 
-def _jpeg(codes: Codes) -> bytes:
+def jpeg_bytes(
+    codes: Codes,
+    *,
+    quality: int,
+    exif: bytes | None = None,
+    icc: bytes | None = None,
+    rgb: bool = False,
+) -> bytes:
+    """A JPEG of (H, W, 3) or (H, W) uint8 with full chroma; ``rgb``: without turning to YCbCr."""
     from PIL import Image
 
+    options = {} if exif is None else {"exif": b"Exif\0\0" + exif}
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(codes)).save(
-        buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0, icc_profile=srgb_profile()
+        buffer, "JPEG", quality=quality, subsampling=0, icc_profile=icc, keep_rgb=rgb, **options
     )
     return buffer.getvalue()
 
 
-def _png(codes: Codes, path: Path) -> tuple[bytes, bytes, bytes]:
-    """OpenCV's PNG (Pillow has no 16-bit colour) with the profile's chunk after the header."""
+def png_parts(codes: Codes, chunks: list[tuple[bytes, bytes]], path: Path) -> tuple[bytes, ...]:
+    """A PNG by OpenCV (Pillow has no 16-bit colour) with these chunks after the header."""
     import cv2
 
     done, coded = cv2.imencode(".png", cv2.cvtColor(codes, cv2.COLOR_RGB2BGR))
     if not done:
         raise OutputError(f"{path} cannot be written as PNG.")
     data = coded.tobytes()
-    payload = b"iCCP" + b"sRGB\0\0" + zlib.compress(srgb_profile())
-    chunk = struct.pack(">I", len(payload) - 4) + payload + struct.pack(">I", zlib.crc32(payload))
-    end_of_header = 8 + 25  # signature, IHDR
-    return data[:end_of_header], chunk, data[end_of_header:]
+    return data[:_IHDR_END], *(png_chunk(*chunk) for chunk in chunks), data[_IHDR_END:]
+
+
+def png_chunk(kind: bytes, payload: bytes) -> bytes:
+    """One chunk with its length and check sum."""
+    body = kind + payload
+    return struct.pack(">I", len(payload)) + body + struct.pack(">I", zlib.crc32(body))
+
+
+def _write_tiff(path: Path, codes: Codes, settings: CaptureSettings | None) -> None:
+    import tifffile
+
+    tifffile.imwrite(
+        path,
+        codes,
+        photometric="rgb",
+        compression="zlib",
+        predictor=True,
+        iccprofile=srgb_profile(),
+        metadata=None,
+        byteorder="<",
+    )
+    with path.open("rb+") as file:
+        _add_exif(file, directories(settings or CaptureSettings()))
+
+
+def _add_exif(file: BinaryIO, found: Directories) -> None:
+    """A new first directory at the TIFF's end, with the fields of the old one and these.
+
+    tifffile writes no EXIF directories. Offsets in a TIFF count from its beginning, so what the
+    old directory points to may stay where it is.
+    """
+    tiff = TiffReader(file)
+    old = tiff.directory(tiff.first).items()
+    image: dict[int, Values] = {tag: (f.kind, f.count, tiff.raw(f)) for tag, f in old}
+    image |= found.image
+    for pointer, fields in ((EXIF_POINTER, found.exif), (GPS_POINTER, found.gps)):
+        if fields:
+            image[pointer] = 4, 1, struct.pack("<I", _append(file, fields))
+    first = _append(file, image)
+    file.seek(4)
+    file.write(struct.pack("<I", first))
+
+
+def _append(file: BinaryIO, fields: dict[int, Values]) -> int:
+    """Write a directory at the end of a TIFF and return its offset, which is even."""
+    end = file.seek(0, io.SEEK_END)
+    offset = end + end % 2
+    file.write(b"\0" * (end % 2) + directory_bytes(fields, offset))
+    return offset

@@ -19,7 +19,7 @@ from hdrmerge.frames import CaptureSettings, Location
 
 Values = tuple[int, int, bytes]  # TIFF's type, count, little-endian payload
 _LIMIT = 2**32 - 1
-_EXIF_POINTER, _GPS_POINTER = 0x8769, 0x8825
+EXIF_POINTER, GPS_POINTER = 0x8769, 0x8825
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,14 @@ def exif_block(settings: CaptureSettings, *, srgb: bool = True) -> bytes:
     """A TIFF structure as JPEG's APP1 (behind ``Exif\\0\\0``), PNG's eXIf and others hold it."""
     found = directories(settings, srgb=srgb)
     start = 8
-    image = {**found.image, _EXIF_POINTER: _long(0)}
+    image = {**found.image, EXIF_POINTER: _long(0)}
     if found.gps:
-        image[_GPS_POINTER] = _long(0)
+        image[GPS_POINTER] = _long(0)
     exif_at = start + len(directory_bytes(image, start))
     gps_at = exif_at + len(directory_bytes(found.exif, exif_at))
-    image[_EXIF_POINTER] = _long(exif_at)
+    image[EXIF_POINTER] = _long(exif_at)
     if found.gps:
-        image[_GPS_POINTER] = _long(gps_at)
+        image[GPS_POINTER] = _long(gps_at)
     block = struct.pack("<2sHI", b"II", 42, start) + directory_bytes(image, start)
     block += directory_bytes(found.exif, exif_at)
     return block + (directory_bytes(found.gps, gps_at) if found.gps else b"")
