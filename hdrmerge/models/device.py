@@ -28,3 +28,8 @@ def select_device(name: str = "auto") -> torch.device:
             f"It needs {missing[name]}; use --device auto or cpu.",
         )
     return torch.device(name)
+
+
+def count_gpus() -> int:
+    """NVIDIA GPUs that this process may use."""
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
