@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.batch.scan import Photo, Progress
 from hdrmerge.errors import InputError, ResourceError
+from hdrmerge.io.exif import read_shot
 
 WIDTH, HEIGHT = 48, 32
 _LAGS = (1, 3)  # pixels between those whose difference counts
@@ -56,7 +57,7 @@ def load_looks(
 
 def _load(path: Path, photo: Photo) -> Look | None:
     try:
-        pixels = _thumbnail(photo)
+        pixels = _thumbnail(path, photo)
         if pixels is None:
             pixels = _decode(path, photo)
     except (InputError, ResourceError, OSError, ValueError, MemoryError):
@@ -73,12 +74,15 @@ def look_of(pixels: NDArray[Any]) -> Look:
     return Look(small, float(np.log2(max(float(linear.mean()), 1e-6))))
 
 
-def _thumbnail(photo: Photo) -> NDArray[Any] | None:
+def _thumbnail(path: Path, photo: Photo) -> NDArray[Any] | None:
     """The picture inside the metadata, without the bars that bring it to 4:3."""
     import cv2
 
-    data = photo.shot.thumbnail
-    if not data or photo.shot.size is None:
+    if photo.shot.size is None:
+        return None
+    with path.open("rb") as file:
+        data = read_shot(file).thumbnail
+    if not data:
         return None
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
     if pixels is None or min(pixels.shape) < HEIGHT:
@@ -125,10 +129,10 @@ def _signs(small: NDArray[np.float32], dx: int = 0, dy: int = 0) -> Signs:
 def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
     """(len(a), len(b)) agreement in [-1, 1] of signs, at the best of small shifts.
 
-    1 where the scene is the same, about 0 for another one; near 0 too where there is next to
-    nothing to compare.
+    1 where the scene is the same, about 0 for another one, NaN where there is next to nothing to
+    compare (a frame that is all but black or white).
     """
-    best = np.full((len(a), len(b)), -1.0, dtype=np.float32)
+    best = np.full((len(a), len(b)), np.nan, dtype=np.float32)
     for row in range(0, len(a), _BLOCK):
         fixed = np.stack([_signs(look.small) for look in a[row : row + _BLOCK]]).astype(np.float32)
         for column in range(0, len(b), _BLOCK):
@@ -137,5 +141,7 @@ def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
                 signs = [_signs(look.small, dx, dy) for look in b[column : column + _BLOCK]]
                 moved = np.stack(signs).astype(np.float32)
                 count = np.abs(fixed) @ np.abs(moved).T
-                np.maximum(tile, (fixed @ moved.T) / np.maximum(count, _EVIDENCE), out=tile)
+                agreement = (fixed @ moved.T) / np.maximum(count, _EVIDENCE)
+                agreement[count < _EVIDENCE / 2] = np.nan
+                np.fmax(tile, agreement, out=tile)
     return best

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -175,7 +175,7 @@ def photo(file: str, kind: Kind, size: int, shot: Shot) -> Photo:
         file=file,
         kind=kind,
         bytes=size,
-        shot=shot,
+        shot=replace(shot, thumbnail=b""),  # read again where it is needed: memory
         stream=stream,
         stops=None if exposure is None else math.log2(exposure),
         time=None if when is None else (when - _EPOCH).total_seconds(),

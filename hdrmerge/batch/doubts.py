@@ -1,0 +1,173 @@
+"""Why shots were taken to be a bracket, and what speaks against it, each as a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hdrmerge.batch.group import Group
+from hdrmerge.batch.scan import Photo
+from hdrmerge.batch.sequence import SAME_SCENE, SAME_STOPS, Pattern, even_steps, orderly, pause
+
+_UNLIKE = 0.35  # likeness below which a frame shows something else than its neighbours
+_LITTLE = 0.5  # score below which a bracket stands on little evidence
+_LONG = 300.0  # seconds of a pause that only the camera's marks or the pictures excuse
+_HABIT = 4  # brackets that make a habit, from which an incomplete one differs
+_NEAR = 10.0
+
+
+def reason(group: Group) -> str:
+    """How the bracket was recognised."""
+    steps = [b - a for a, b in pairwise(sorted(group.stops))]
+    parts = [f"{len(group.photos)} frames"]
+    if group.measured:
+        parts.append("of different brightness")
+    elif even_steps(steps):
+        parts.append(f"{sum(steps) / len(steps):.2g} stops apart")
+    else:
+        parts.append(f"over {sum(steps):.2g} stops")
+    text = [" ".join(parts)]
+    if all(p.drive.bracketing for p in group.photos):
+        text.append("marked as a bracket by the camera")
+    times = [p.time for p in group.photos if p.time is not None]
+    if len(times) == len(group.photos) and not group.by_content:
+        text.append(f"within {max(times) - min(times):.1f} s")
+    if any(v >= SAME_SCENE for v in group.likeness):
+        text.append("of one scene")
+    return ", ".join(text)
+
+
+def doubt(group: Group, habits: Counter[Pattern], beside: Sequence[Photo]) -> str | None:
+    """What speaks against the bracket; ``beside``: the single shots next to it."""
+    found = [
+        *group.notes,
+        _repeated(group),
+        _other_scene(group),
+        _marks(group),
+        _incomplete(group, habits),
+        _pair(group, habits),
+        _paused(group),
+        _beside(group, beside),
+        "little speaks for it" if not group.by_content and group.score < _LITTLE else None,
+    ]
+    sentences = [s for s in found if s]
+    return "; ".join(sentences) or None
+
+
+def _repeated(group: Group) -> str | None:
+    ordered = sorted(zip(group.stops, (p.file for p in group.photos), strict=True))
+    for (a, _), (b, name) in pairwise(ordered):
+        if b - a < SAME_STOPS:
+            return f"{_base(name)} repeats an exposure"
+    return None
+
+
+def _other_scene(group: Group) -> str | None:
+    for photo, likeness in zip(group.photos, group.likeness, strict=False):
+        if likeness < _UNLIKE:
+            return f"{_base(photo.file)} does not look like the others"
+    return None
+
+
+def _marks(group: Group) -> str | None:
+    marks = {p.drive.bracketing for p in group.photos}
+    if True in marks and len(marks) > 1:
+        return "the camera marks only some of its frames as a bracket"
+    shots = [p.drive.shot for p in group.photos]
+    if None not in shots and shots != list(range(1, len(shots) + 1)):
+        return "by the camera's numbers of its frames, some are missing"
+    expected = {p.drive.frames for p in group.photos} - {None}
+    if expected and expected != {len(shots)}:
+        return f"the camera was set to brackets of {max(k or 0 for k in expected)} frames"
+    return None
+
+
+def _incomplete(group: Group, habits: Counter[Pattern]) -> str | None:
+    """Fewer frames of the same steps than the photographer's brackets have."""
+    count, own = len(group.stops), habits[group.pattern]
+    steps = [b - a for a, b in pairwise(sorted(group.stops))]
+    for pattern, times in habits.most_common(12):
+        size, step = len(pattern) - 1, pattern[-1] / 2
+        if size <= count or times < _HABIT * max(own, 1) or step <= 0:
+            continue
+        multiples = [s / step for s in steps]
+        fits = all(round(m) >= 1 and abs(m - round(m)) < 0.3 for m in multiples)
+        if fits and sum(round(m) for m in multiples) < size:
+            return f"{count} frames where others of this camera have {size}"
+    if group.measured:  # a tone curve makes any steps uneven
+        return None
+    if count > 2 and not even_steps(steps):
+        return "its exposures are not evenly spaced"
+    if count > 2 and not group.by_content and own < 2 and not orderly(group.pattern[:-1]):
+        return "its exposures come in an order that cameras do not use"
+    return None
+
+
+def _pair(group: Group, habits: Counter[Pattern]) -> str | None:
+    marked = all(p.drive.bracketing for p in group.photos)
+    if len(group.photos) == 2 and not marked and habits[group.pattern] < _HABIT:
+        return "two frames alone are seldom a bracket"
+    return None
+
+
+def _paused(group: Group) -> str | None:
+    if group.by_content or all(p.drive.bracketing for p in group.photos):
+        return None
+    pauses = [q for a, b in pairwise(group.photos) if (q := pause(a, b)) is not None]
+    seen = bool(group.likeness) and all(v >= SAME_SCENE for v in group.likeness)
+    if pauses and max(pauses) > (_LONG if seen else _LONG / 5):
+        return f"a pause of {max(pauses):.0f} s lies within it"
+    return None
+
+
+def _beside(group: Group, beside: Sequence[Photo]) -> str | None:
+    """A single shot that would have gone on with the same steps."""
+    ordered = sorted(group.stops)
+    steps = [b - a for a, b in pairwise(ordered)]
+    if group.measured or group.by_content or not even_steps(steps):
+        return None
+    step = sum(steps) / len(steps)
+    for photo in beside:
+        end = group.photos[0] if _before(photo, group.photos[0]) else group.photos[-1]
+        seconds = pause(photo, end)
+        if photo.stops is None or seconds is None or seconds > _NEAR:
+            continue
+        if photo.drive.bracketing is False and end.drive.bracketing:
+            continue
+        off = min(abs(photo.stops - ordered[0] + step), abs(photo.stops - ordered[-1] - step))
+        if off < 0.2:
+            return f"{_base(photo.file)} beside it may belong to it"
+    return None
+
+
+def single_reason(photo: Photo, before: Photo | None, after: Photo | None) -> str:
+    """Why a shot is in no bracket."""
+    for other in (before, after):
+        if other is None or photo.stops is None or other.stops is None:
+            continue
+        seconds = pause(photo, other)
+        if seconds is not None and seconds <= _NEAR and abs(photo.stops - other.stops) < SAME_STOPS:
+            return "one of several shots with the same exposure"
+    if photo.drive.bracketing:
+        return "the camera marks it as part of a bracket, but the other frames are not there"
+    if photo.stops is None:
+        return "a single shot; its exposure is not known"
+    return "a single shot"
+
+
+def _before(a: Photo, b: Photo) -> bool:
+    return a.time is not None and b.time is not None and a.time < b.time
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
+
+
+def relative_stops(stops: Sequence[float]) -> tuple[float, ...] | None:
+    """Stops from the middle exposure, the darker of two; None where one is unknown."""
+    if any(math.isnan(s) for s in stops):
+        return None
+    middle = sorted(stops)[(len(stops) - 1) // 2]
+    return tuple(round(s - middle, 2) + 0.0 for s in stops)

@@ -1,0 +1,265 @@
+"""One stream of shots (one camera, folder and picture size) into brackets.
+
+First by metadata alone. Where those leave room for doubt, small versions of the pictures are
+looked at; where there is no order to rely on, they decide.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.batch.cluster import MOST, cluster
+from hdrmerge.batch.looks import Look, similarity
+from hdrmerge.batch.order import in_order
+from hdrmerge.batch.plan import FindOptions
+from hdrmerge.batch.scan import Photo
+from hdrmerge.batch.sequence import (
+    LONGEST,
+    MEASURED_SAME_STOPS,
+    SAME_SCENE,
+    SAME_STOPS,
+    Pattern,
+    Segment,
+    ShotSequence,
+    cut,
+    even_steps,
+    orderly,
+    pattern_of,
+    pause,
+)
+
+Looks = Callable[[Sequence[Photo]], dict[Photo, Look]]
+
+_HOPELESS = -3.0  # what no likeness of two pictures makes up for
+_RUN = 10.0  # and within which a missing exposure is measured with its neighbours
+_FROZEN = 0.5  # stops of brightness between frames whose metadata are the same
+_BLOCK = 32
+_HABITUAL = 2
+
+
+@dataclass(slots=True)
+class Group:
+    """Shots found to be a bracket, in order. ``likeness``: of each to its nearest in exposure."""
+
+    photos: list[Photo]
+    stops: list[float]
+    measured: bool
+    score: float
+    pattern: Pattern
+    likeness: list[float] = field(default_factory=list)
+    by_content: bool = False
+    notes: list[str] = field(default_factory=list)
+
+
+class Stream:
+    """The shots of one stream while they are being grouped."""
+
+    def __init__(self, photos: Sequence[Photo], options: FindOptions) -> None:
+        self.options = options
+        self.photos, self.sure = in_order(photos)
+        self.stops = [np.nan if p.stops is None else p.stops for p in self.photos]
+        self.measured = False
+        self.likeness: NDArray[np.float32] | None = None
+
+    def habits(self) -> Counter[Pattern]:
+        """How often each pattern occurs, by the metadata alone."""
+        if not self.sure or np.isnan(self.stops).any():
+            return Counter()
+        return Counter(s.pattern for s in self._cut(Counter()))
+
+    def groups(self, habits: Counter[Pattern], looks: Looks) -> list[Group]:
+        """The brackets; ``looks`` loads what pictures look like."""
+        if not self.sure and self.options.frames is None:
+            found = self._by_content(habits, looks)
+            if found is not None:
+                return found
+        if self.options.measure:
+            self._measure(habits, looks)
+        known = [k for k, s in enumerate(self.stops) if not np.isnan(s)]
+        if self.options.frames is not None:
+            self.stops = [0.0 if np.isnan(s) else s for s in self.stops]
+        elif len(known) < len(self.stops):
+            self._keep(known)
+        return [self._group(s) for s in self._cut(habits)]
+
+    def _keep(self, known: list[int]) -> None:
+        self.photos = [self.photos[k] for k in known]
+        self.stops = [self.stops[k] for k in known]
+        self.likeness = None
+
+    def _cut(self, habits: Counter[Pattern]) -> list[Segment]:
+        return cut(self._sequence(), habits, self.options.frames)
+
+    def _sequence(self) -> ShotSequence:
+        return ShotSequence(self.photos, self.stops, self.measured, self.sure, self.likeness)
+
+    def _group(self, segment: Segment) -> Group:
+        chosen = range(segment.start, segment.end)
+        stops = [self.stops[k] for k in chosen]
+        near: list[float] = []
+        if self.likeness is not None:
+            for k in chosen:
+                pairs = [(min(k, m), abs(k - m)) for m in chosen if m != k]
+                values = [float(self.likeness[a, d]) for a, d in pairs]
+                near.append(max((v for v in values if v == v), default=np.nan))
+        photos = [self.photos[k] for k in chosen]
+        return Group(photos, stops, self.measured, segment.score, segment.pattern, near)
+
+    def _measure(self, habits: Counter[Pattern], looks: Looks) -> None:
+        """Look at the shots that metadata leave uncertain; ``stops`` where EXIF is of no use."""
+        wanted = self._uncertain(habits)
+        if not wanted:
+            return
+        seen = looks([self.photos[k] for k in sorted(wanted)])
+        found = [seen.get(p) for p in self.photos]
+        self.likeness = _band(found)
+        for run in _runs(self._without_exposure(), self.photos):
+            if all(found[k] is not None for k in run):
+                self._measure_run(run, found)
+
+    def _uncertain(self, habits: Counter[Pattern]) -> set[int]:
+        """Shots for which the metadata alone decide nothing."""
+        count = len(self.photos)
+        if np.isnan(self.stops).any() or not self.sure:
+            return set(range(count))
+        certain: set[int] = set()
+        for s in self._cut(habits):
+            if self._certain(s, habits):
+                certain.update(range(s.start, s.end))
+        wanted: set[int] = set()
+        joins = self._sequence().joins
+        for k in range(count - 1):
+            a, b = self.photos[k], self.photos[k + 1]
+            if joins[k + 1] < _HOPELESS or {k, k + 1} & certain:
+                continue
+            marks = a.drive.bracketing, b.drive.bracketing
+            if marks == (False, False) and abs(self.stops[k] - self.stops[k + 1]) < SAME_STOPS:
+                continue  # a burst, as the camera says itself
+            wanted |= {k, k + 1}
+        return wanted
+
+    def _certain(self, s: Segment, habits: Counter[Pattern]) -> bool:
+        """Whether the camera itself marks a complete bracket."""
+        photos, stops = self.photos[s.start : s.end], sorted(self.stops[s.start : s.end])
+        if any(p.drive.bracketing is not True for p in photos):
+            return False
+        shots = [p.drive.shot for p in photos]
+        numbered = shots == list(range(1, len(photos) + 1))
+        pauses = [pause(a, b) for a, b in pairwise(photos)]
+        steps = np.diff(stops)
+        return (
+            (numbered or habits[s.pattern] > _HABITUAL)
+            and all(q is not None and q <= _RUN for q in pauses)
+            and len(photos) > 2
+            and bool(min(steps) >= SAME_STOPS)
+            and even_steps(list(steps))
+            and orderly(s.pattern[:-1])
+        )
+
+    def _without_exposure(self) -> set[int]:
+        """Shots whose EXIF exposure is missing, or the same as a neighbour's at the same time."""
+        found = {k for k, s in enumerate(self.stops) if np.isnan(s)}
+        for k in range(len(self.photos) - 1):
+            a, b = self.photos[k], self.photos[k + 1]
+            same = abs(self.stops[k] - self.stops[k + 1]) < SAME_STOPS
+            if same and a.time == b.time:
+                found |= {k, k + 1}
+        return found
+
+    def _measure_run(self, run: list[int], looks: list[Look | None]) -> None:
+        """Exposures of a run from brightness, where EXIF has none or contradicts it."""
+        bright = np.array([look.stops for k in run if (look := looks[k]) is not None])
+        exif = np.array([self.stops[k] for k in run])
+        if not np.isnan(exif).any():
+            assert self.likeness is not None
+            frozen = any(
+                abs(exif[k + 1] - exif[k]) < SAME_STOPS
+                and abs(bright[k + 1] - bright[k]) >= _FROZEN
+                and float(self.likeness[run[k], 1]) >= SAME_SCENE
+                for k in range(len(run) - 1)
+            )
+            if not frozen:
+                return
+        shift = np.nanmedian(exif - bright) if not np.isnan(exif).all() else 0.0
+        for k, value in zip(run, bright, strict=True):
+            self.stops[k] = float(value + shift)
+        self.measured = True
+
+    def _by_content(self, habits: Counter[Pattern], looks: Looks) -> list[Group] | None:
+        """Brackets of shots whose order nothing tells; None where the names turn out to tell it."""
+        if not self.options.measure or len(self.photos) > MOST:
+            return None
+        seen = looks(self.photos)
+        known = [k for k, p in enumerate(self.photos) if p in seen]
+        if len(known) < 2:
+            return []
+        photos = [self.photos[k] for k in known]
+        pictures = [seen[p] for p in photos]
+        stops, measured = self._content_stops(known, pictures)
+        alike = np.nan_to_num(similarity(pictures, pictures), nan=-1.0)
+        alike = np.maximum(alike, alike.T)
+        np.fill_diagonal(alike, -1.0)
+        clusters = cluster(photos, stops, alike, MEASURED_SAME_STOPS if measured else SAME_STOPS)
+        together = [max(m) - min(m) == len(m) - 1 for m, _ in clusters]
+        if sum(together) >= 0.7 * len(together) and len(together) > 1:
+            self.photos, self.stops, self.measured = photos, stops, measured
+            self.likeness = _band(list(pictures))
+            return [self._group(s) for s in self._cut(habits)]
+        groups = []
+        for members, apart in clusters:
+            values = [stops[k] for k in members]
+            near = [float(max(alike[k][m] for m in members if m != k)) for k in members]
+            group = Group(
+                [photos[k] for k in members], values, measured, 0.0, pattern_of(values), near, True
+            )
+            if not apart:
+                group.notes.append("other shots look alike and nothing tells their order")
+            groups.append(group)
+        return groups
+
+    def _content_stops(self, known: list[int], looks: list[Look]) -> tuple[list[float], bool]:
+        exif = [self.stops[k] for k in known]
+        steps = {round(s / SAME_STOPS) for s in exif if not np.isnan(s)}
+        if np.isnan(exif).any() or len(steps) < 2:
+            return [look.stops for look in looks], True
+        return exif, False
+
+
+def _band(looks: list[Look | None]) -> NDArray[np.float32]:
+    """(N, LONGEST) likeness of each shot to the k-th next one; NaN where either is unknown."""
+    count = len(looks)
+    band = np.full((count, LONGEST), np.nan, dtype=np.float32)
+    for start in range(0, count, _BLOCK):
+        rows = [k for k in range(start, min(start + _BLOCK, count)) if looks[k] is not None]
+        stop = min(start + _BLOCK + LONGEST - 1, count)
+        columns = [k for k in range(start, stop) if looks[k] is not None]
+        if not rows or len(columns) < 2:
+            continue
+        a = [look for k in rows if (look := looks[k]) is not None]
+        b = [look for k in columns if (look := looks[k]) is not None]
+        values = similarity(a, b)
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                if 0 < column - row < LONGEST:
+                    band[row, column - row] = values[i, j]
+    return band
+
+
+def _runs(members: set[int], photos: Sequence[Photo]) -> list[list[int]]:
+    """Runs of shots in quick succession that hold one of ``members``."""
+    runs: list[list[int]] = []
+    current: list[int] = []
+    for k in range(len(photos)):
+        seconds = pause(photos[k - 1], photos[k]) if k else None
+        if current and seconds is not None and seconds > _RUN:
+            runs.append(current)
+            current = []
+        current.append(k)
+    runs.append(current)
+    return [run for run in runs if members & set(run)]

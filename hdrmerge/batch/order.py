@@ -1,0 +1,82 @@
+"""The order in which shots were taken, and how far it can be trusted."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from itertools import pairwise
+
+from hdrmerge.batch.scan import Photo
+from hdrmerge.batch.sequence import SAME_STOPS
+
+_CYCLE = 10_000  # cameras count to 9999
+_MOST_A_SECOND = 30  # frames that a camera takes
+_IMPOSSIBLE = 0.1  # share of shots whose time cannot be true before the clock is disbelieved
+_NAMES_AGREE = 0.8
+
+
+def in_order(photos: Sequence[Photo]) -> tuple[list[Photo], bool]:
+    """``photos`` of one stream by time, then by the counter of their names; whether that is sure.
+
+    False where neither the clock nor the names can tell.
+    """
+    counters = _unwrapped(photos)
+
+    def name_key(p: Photo) -> tuple[str, int, str]:
+        return p.prefix, counters.get(p, -1), p.file
+
+    if any(p.time is None for p in photos):
+        return sorted(photos, key=name_key), False
+    ordered = sorted(photos, key=lambda p: (p.time or 0.0, name_key(p)))
+    at_once: dict[float | None, list[Photo]] = defaultdict(list)
+    for p in ordered:
+        at_once[p.time].append(p)
+    named = names_follow_time(ordered, counters)
+    wrong = sum(len(g) for g in at_once.values() if _impossible(g, named))
+    return ordered, wrong <= _IMPOSSIBLE * len(ordered)
+
+
+def names_follow_time(ordered: Sequence[Photo], counters: dict[Photo, int]) -> bool:
+    """Whether the counters of the names rise with time, so that they may order what time cannot."""
+    agree, total = 0, 0
+    for a, b in pairwise(ordered):
+        if a.time != b.time and a.prefix == b.prefix and a in counters and b in counters:
+            total += 1
+            agree += counters[b] > counters[a]
+    return total > 0 and agree >= _NAMES_AGREE * total
+
+
+def _impossible(group: list[Photo], named: bool) -> bool:
+    """Whether no camera can have taken these shots at one reading of its clock."""
+    if len(group) == 1:
+        return False
+    seconds = sum(p.duration for p in group)
+    exposures = Counter(round((p.stops or 0.0) / SAME_STOPS) for p in group)
+    alike = max(exposures.values()) > 1
+    if group[0].exact and alike:
+        return True
+    if len(group) > _MOST_A_SECOND or seconds > 2.0 + max(p.duration for p in group):
+        return True
+    return alike and not named
+
+
+def _unwrapped(photos: Sequence[Photo]) -> dict[Photo, int]:
+    """Counters that go on after 9999 where the files hold both ends of the cycle."""
+    found: dict[Photo, int] = {}
+    groups: dict[str, list[Photo]] = defaultdict(list)
+    for p in photos:
+        if p.counter is not None:
+            groups[p.prefix].append(p)
+    for group in groups.values():
+        values = sorted({p.counter or 0 for p in group})
+        wraps = values[-1] < _CYCLE and values[-1] - values[0] > _CYCLE // 2
+        start = 0
+        if wraps:  # the cycle begins after its widest gap
+            gaps = [b - a for a, b in pairwise(values)]
+            widest = max(range(len(gaps)), key=lambda k: gaps[k])
+            if gaps[widest] > values[0] + _CYCLE - values[-1]:
+                start = values[widest + 1]
+        for p in group:
+            value = p.counter or 0
+            found[p] = value + (_CYCLE if value < start else 0)
+    return found
