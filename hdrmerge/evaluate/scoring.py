@@ -119,6 +119,15 @@ def evaluate(
     return results
 
 
+def rate(
+    name: str, method: str, estimates: list[FloatArray], bracket: SimulatedBracket
+) -> Result:
+    """Scores of radiance (H, W, 3) in any scale, made of a bracket in memory; of several estimates
+    the best one's."""
+    plain = oracle.plain_merge(bracket) * _unit(bracket)
+    return _best(name, method, estimates, _views(bracket), plain, float("nan"))[0]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _View:
     """The truth as one frame saw it, 1 = the shortest frame's saturation, and its regions."""

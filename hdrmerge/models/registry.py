@@ -50,6 +50,14 @@ MODELS = {
             "Deng et al., ICPR 2020",
         ),
         Model(
+            "kalantari",
+            "hdrmerge.models.kalantari",
+            "Kalantari",
+            "KalantariConfig",
+            True,
+            "Kalantari and Ramamoorthi, SIGGRAPH 2017",
+        ),
+        Model(
             "decider",
             "hdrmerge.models.decider",
             "Decider",

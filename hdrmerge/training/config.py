@@ -109,8 +109,8 @@ def read_config(path: Path) -> TrainConfig:
         raise InputError(f"{path} is not valid TOML: {error}.") from error
     for name, kind in _SECTIONS.items():
         if name in values:
-            values[name] = _make(kind, values[name], f"[{name}] of {path.name}")
-    config: TrainConfig = _make(TrainConfig, values, path.name)
+            values[name] = make_section(kind, values[name], f"[{name}] of {path.name}")
+    config: TrainConfig = make_section(TrainConfig, values, path.name)
     for name in ("scenes", "responses", "start"):
         folder = getattr(config, name)
         if folder is not None and not Path(folder).exists():
@@ -121,8 +121,8 @@ def read_config(path: Path) -> TrainConfig:
     return config
 
 
-def _make(kind: type, values: Any, where: str) -> Any:
-    """An instance of a config dataclass; UsageError where names or types do not fit."""
+def make_section(kind: type, values: Any, where: str) -> Any:
+    """An instance of a config dataclass from TOML; UsageError where names or types do not fit."""
     if not isinstance(values, dict):
         raise UsageError(f"{where} must be a table.")
     known = {f.name: f for f in dataclasses.fields(kind)}
@@ -130,16 +130,15 @@ def _make(kind: type, values: Any, where: str) -> Any:
     if unknown:
         raise UsageError(f"{where} does not know {', '.join(unknown)}.")
     made = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    missing = [
+    required = [
         name
         for name, f in known.items()
-        if name not in made
-        and f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
     ]
+    missing = [name for name in required if name not in made]
     if missing:
         raise UsageError(f"{where} must say {', '.join(missing)}.")
-    default = kind(**{name: "" for name in ("scenes",) if name in known})
+    default = kind(**dict.fromkeys(required, ""))
     for name, value in made.items():
         expected = getattr(default, name)
         if expected is not None and not _alike(value, expected):

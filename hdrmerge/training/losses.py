@@ -20,6 +20,25 @@ def scaled(bracket: Bracket, radiance: Tensor) -> Tensor:
     return mu_law((radiance * least).clamp(0.0, 1.0))
 
 
+def motion_emphasised(
+    output: Tensor,
+    target: Tensor,
+    moving: Tensor,
+    clipped: Tensor,
+    *,
+    motion: float = 0.0,
+    saturated: float = 0.0,
+) -> Tensor:
+    """Mean absolute error of mu-law images, weighted where it is hard (Deng et al., ICPR 2020).
+
+    ``output`` and ``target`` (B, 3, H, W) in [0, 1]; ``moving`` and ``clipped`` (B, 1, H, W) bool.
+    The weight is 1 + ``motion`` where something moved + ``saturated`` where the reference is
+    clipped, divided by its mean; both 0 give the plain error that AHDRNet is trained with.
+    """
+    weight = 1.0 + motion * moving.float() + saturated * clipped.float()
+    return (weight * (mu_law(output) - mu_law(target)).abs()).mean() / weight.mean()
+
+
 def motion_mask(truth: Truth) -> Tensor:
     """(B, 1, H, W): some frame shows something else than the reference."""
     return 1.0 - truth.same.amin(1, keepdim=True)

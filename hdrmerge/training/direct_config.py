@@ -1,0 +1,130 @@
+"""The configuration of a training of a published three-frame network, read from TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from hdrmerge.errors import InputError, UsageError
+from hdrmerge.models.registry import is_direct, make_config
+from hdrmerge.training.config import DataConfig, make_section
+
+
+@dataclass(frozen=True, slots=True)
+class MotionLoss:
+    """Weights of Deng et al. (ICPR 2020) beside the 1 of every pixel: ``motion`` (a) where
+    something moved, ``clipped`` (b) where the reference is saturated; both 0: the plain mean
+    absolute error."""
+
+    motion: float = 0.0
+    clipped: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class DirectConfig:
+    """A run.
+
+    ``network``: ``ahdrnet``, ``sk-ahdrnet``, a variant of theirs or ``kalantari``; ``model`` what
+    of its configuration is not as published (``width``, ...). ``scenes``, ``layout`` and
+    ``responses`` as in ``TrainConfig``; the brackets have frames at ``stops``. ``pool`` brackets of
+    ``data.patch`` pixels are rendered (by ``workers`` processes) from ``pool_seed`` and kept in
+    memory; every ``renew`` steps they are rendered anew (0: never). ``steps`` of ``batch`` crops of
+    ``crop`` pixels. The learning ``rate`` warms up over ``warmup`` steps and falls along a cosine
+    to a hundredth, or stays (``schedule``). AdamW with ``weight_decay``; ``clip``: largest gradient
+    norm; ``ema``: decay of the averaged weights, which are what is validated and exported.
+    ``precision``: ``fp32`` or ``bf16``; ``compile``: by torch.compile. ``seeds``: those that an
+    ablation trains; a run of its own takes ``seed``.
+    """
+
+    network: str
+    scenes: str
+    layout: Literal["scenes", "kalantari"] = "scenes"
+    responses: str | None = None
+    stops: tuple[float, ...] = (-2.0, 0.0, 2.0)
+    pool: int = 1000
+    pool_seed: int = 1
+    renew: int = 0
+    steps: int = 5000
+    batch: int = 4
+    crop: int = 64
+    rate: float = 2e-3
+    warmup: int = 100
+    schedule: Literal["cosine", "constant"] = "cosine"
+    weight_decay: float = 1e-4
+    ema: float = 0.998
+    clip: float = 1.0
+    seed: int = 1
+    seeds: tuple[int, ...] = (1,)
+    precision: Literal["fp32", "bf16"] = "bf16"
+    compile: bool = False
+    device: str = "cpu"
+    workers: int = 0
+    validate_every: int = 500
+    validation_patches: int = 16
+    save_minutes: float = 2.0
+    data: DataConfig = field(default_factory=lambda: DataConfig(patch=160))
+    loss: MotionLoss = field(default_factory=MotionLoss)
+    model: dict[str, Any] = field(default_factory=dict)
+
+
+_SECTIONS: dict[str, type] = {"data": DataConfig, "loss": MotionLoss}
+
+
+def is_direct_config(path: Path) -> bool:
+    """Whether a file names the network that it trains; the deciding network's does not."""
+    return "network" in _read(path)
+
+
+def read_direct_config(path: Path) -> DirectConfig:
+    """A run's configuration; folders in it are relative to the current folder.
+
+    ``base`` names another file beside it whose values hold where this one says nothing. Raises
+    InputError for a file that is no TOML or names what does not exist, UsageError for what it
+    should not hold.
+    """
+    values = _read(path)
+    for name, kind in _SECTIONS.items():
+        if name in values:
+            values[name] = make_section(kind, values[name], f"[{name}] of {path.name}")
+    model = values.pop("model", {})
+    config: DirectConfig = make_section(DirectConfig, values, path.name)
+    if not is_direct(config.network):
+        raise UsageError(
+            f"{path.name}: {config.network} is not trained by such a file.",
+            "The deciding network's recipe is configs/decider.toml.",
+        )
+    make_config(config.network, model)
+    for name in ("scenes", "responses"):
+        folder = getattr(config, name)
+        if folder is not None and not Path(folder).exists():
+            raise InputError(
+                f"{path.name}: {name} = {folder!r} does not exist.",
+                "Paths are relative to the folder that the command runs in.",
+            )
+    if config.crop > config.data.patch:
+        raise UsageError(
+            f"{path.name}: crops of {config.crop} do not fit patches of {config.data.patch}."
+        )
+    if len(config.stops) != 3 or sorted(config.stops) != list(config.stops) or config.stops[1] != 0:
+        raise UsageError(f"{path.name}: stops must be three, rising, the middle one 0.")
+    return replace(config, model=model)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from error
+    base = values.pop("base", None)
+    if base is None:
+        return values
+    inherited = path.parent / str(base)
+    if not inherited.is_file() or inherited == path:
+        raise InputError(f"{path.name}: base = {base!r} does not exist beside it.")
+    merged = _read(inherited)
+    for name, value in values.items():
+        both = isinstance(value, dict) and isinstance(merged.get(name), dict)
+        merged[name] = {**merged[name], **value} if both else value
+    return merged
