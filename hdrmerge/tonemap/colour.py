@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.config import Colour
 from hdrmerge.frames import FloatArray
@@ -90,9 +91,14 @@ def _exponents(luminance: FloatArray, shown: FloatArray) -> tuple[FloatArray, Fl
         return np.zeros(1, np.float32), np.ones(1, np.float32)
     centre = np.bincount(bins, stops)[filled] / count[filled]
     curve = np.bincount(bins, np.log2(shown[both], dtype=np.float64))[filled] / count[filled]
-    contrast = np.clip(np.gradient(curve, centre), 0.0, 2.0) ** 0.9925
-    exponents = (1 + 1.6774) * contrast / (1 + 1.6774 * contrast)
+    exponents = saturation_exponent(np.gradient(curve, centre))
     return centre.astype(np.float32), exponents.astype(np.float32)
+
+
+def saturation_exponent(slope: NDArray[np.float64]) -> NDArray[np.float64]:
+    """s by the slope of a tone curve in log-log terms: Mantiuk et al. 2009, eq. 3 for eq. 1."""
+    contrast = np.clip(slope, 0.0, 2.0) ** 0.9925
+    return np.asarray((1 + 1.6774) * contrast / (1 + 1.6774 * contrast))
 
 
 def _pouli2013(

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.bands import bands, in_bands
 from hdrmerge.tonemap.colour import REC709_LUMINANCE, carrier, fit_gamut, saturate
 from hdrmerge.tonemap.operators import find_operator
 from hdrmerge.tonemap.quantise import encode
 from hdrmerge.tonemap.scene import measure
 
-Result = TypeVar("Result")
-
-_BAND = 250_000  # pixels worked on at once: what a band needs stays in the processor's cache
-_THREADS = 2
 _SAMPLES = 100_000  # pixels whose change of contrast the saturation correction looks at
 
 
@@ -40,6 +35,9 @@ def tonemap(
     gain = np.float32(2.0**config.exposure)
     ceiling = _largest(pixels)
     luminance, mean_rgb = _look(pixels, ceiling)
+    codes: NDArray[Any] = np.zeros(pixels.shape, np.uint8 if bits == 8 else np.uint16)
+    if not luminance.any():
+        return codes
     scene = measure(luminance, pixels, mean_rgb)
 
     def picture(part: tuple[slice, ...]) -> FloatArray:
@@ -70,7 +68,6 @@ def tonemap(
         _luminance(mapped(sparse)),
         scene.maximum,
     )
-    codes: NDArray[Any] = np.empty(pixels.shape, np.uint8 if bits == 8 else np.uint16)
 
     def show(rows: slice) -> None:
         linear = mapped((rows,))
@@ -81,7 +78,7 @@ def tonemap(
             linear = carry(_clean(pixels[rows], ceiling), luminance[rows], shown)
         codes[rows] = encode(fit_gamut(linear, shown), bits, top=rows.start, dither=dither)
 
-    _in_bands(pixels, show)
+    in_bands(pixels.shape, show)
     return codes
 
 
@@ -94,7 +91,7 @@ def _look(pixels: FloatArray, ceiling: float) -> tuple[FloatArray, tuple[float, 
         luminance[rows] = clean @ REC709_LUMINANCE
         return np.asarray(clean.mean(axis=(0, 1), dtype=np.float64) * clean.shape[0])
 
-    sums = np.sum(_in_bands(pixels, look), axis=0)
+    sums = np.sum(in_bands(pixels.shape, look), axis=0)
     red, green, blue = (float(total) / len(luminance) for total in sums.tolist())
     return luminance, (red, green, blue)
 
@@ -106,26 +103,14 @@ def _luminance(mapped: FloatArray) -> FloatArray:
 
 def count_bad(pixels: FloatArray) -> int:
     """How many values are NaN or infinite."""
-    return int(sum(np.count_nonzero(~np.isfinite(pixels[rows])) for rows in _bands(pixels)))
-
-
-def _bands(pixels: FloatArray) -> list[slice]:
-    height, width = pixels.shape[:2]
-    step = max(1, _BAND // width)
-    return [slice(top, min(top + step, height)) for top in range(0, height, step)]
-
-
-def _in_bands(pixels: FloatArray, work: Callable[[slice], Result]) -> list[Result]:
-    """Do ``work`` on every band of rows, two at a time (numpy lets go of the interpreter)."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(work, _bands(pixels)))
+    return int(sum(np.count_nonzero(~np.isfinite(pixels[rows])) for rows in bands(pixels.shape)))
 
 
 def _largest(pixels: FloatArray) -> float:
     """The largest finite value; 1 where there is none."""
-    peaks = [float(pixels[rows].max(initial=0.0)) for rows in _bands(pixels)]
+    peaks = [float(pixels[rows].max(initial=0.0)) for rows in bands(pixels.shape)]
     if not np.all(np.isfinite(peaks)):
-        bands = (pixels[rows] for rows in _bands(pixels))
+        bands = (pixels[rows] for rows in bands(pixels.shape))
         peaks = [float(b.max(initial=0.0, where=np.isfinite(b))) for b in bands]
     return max(peaks) or 1.0
 

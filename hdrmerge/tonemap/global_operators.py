@@ -29,8 +29,8 @@ GLOBAL_OPERATORS = (
         parameters=(
             Parameter("brightness", 0.0, "f' of the paper: more is brighter", -8, 8),
             Parameter("contrast", None, "m of the paper; default: from the scene's key", 0.1, 2),
-            Parameter("chromatic", 0.0, "adaptation to colour, c of the paper", 0, 1),
-            Parameter("light", 1.0, "adaptation to the pixel, not the scene; a", 0, 1),
+            Parameter("chromatic", 0.0, "c: adaptation to each channel (1) or luminance (0)", 0, 1),
+            Parameter("light", 1.0, "a: adaptation to the pixel (1) or the scene (0)", 0, 1),
         ),
     ),
     Operator(
@@ -49,7 +49,7 @@ GLOBAL_OPERATORS = (
         "Mantiuk, Daly and Kerofsky 2008, Display adaptive tone mapping",
         "curve",
         aliases=("display-adaptive", "mantiuk08"),
-        colour="mantiuk2009",
+        takes="rgb",
         parameters=(
             Parameter("peak", 200.0, "white of the display, cd/m2", 1, 1e5),
             Parameter("black", 0.8, "black of the display, cd/m2", 1e-4, 100),

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.colour import REC709_LUMINANCE, saturation_exponent
 from hdrmerge.tonemap.quadratic import minimise
 from hdrmerge.tonemap.scene import Curve, Statistics
 from hdrmerge.tonemap.table import look_up
@@ -50,13 +51,21 @@ def mantiuk2008(
     frequencies = _frequencies(resolution)
     counts = _count(scene.luminance, len(frequencies))
     levels = _solve(counts, frequencies, np.log10([darkest, brightest]), contrast, white)
-    shown = ((10.0**levels - darkest) / (peak - black)).astype(np.float32)
+    shown = (10.0**levels).astype(np.float32)
+    # of Mantiuk et al. 2009, from the slope of the curve
+    exponents = saturation_exponent(np.append(np.diff(levels) / _STEP, 1.0)).astype(np.float32)
+    scale, base = np.float32(1 / (peak - black)), np.float32(darkest / (peak - black))
 
-    def curve(luminance: FloatArray) -> FloatArray:
-        logs = np.log10(np.maximum(luminance, np.float32(10.0**_LOWEST)))
-        logs -= np.float32(_LOWEST)
-        logs *= np.float32(1 / _STEP)
-        return look_up(shown, logs)
+    def curve(rgb: FloatArray) -> FloatArray:
+        luminance = np.maximum(rgb @ REC709_LUMINANCE, np.float32(10.0**_LOWEST))
+        place = (np.log10(luminance) - np.float32(_LOWEST)) * np.float32(1 / _STEP)
+        exponent = look_up(exponents, place.copy())
+        light = look_up(shown, place) * scale
+        result = np.maximum(rgb / luminance[..., None], np.float32(1e-8))
+        np.power(result, exponent[..., None], out=result)
+        result *= light[..., None]
+        result -= base  # what the display shows at code 0
+        return np.asarray(np.clip(result, 0, 1, out=result))
 
     return curve
 
@@ -89,6 +98,7 @@ def _count(luminance: FloatArray, bands: int) -> Array:
             inside = (column >= 0) & (column < width) & (node >= 0) & (node < _NODES)
             cell = (node * width + column)[inside]
             counts[band] += np.bincount(cell, minlength=_NODES * width).reshape(_NODES, width)
+        counts[band] *= 4**band  # every second row and column is left of the band before
         # a flat field still has to lie somewhere
         flat = counts[band, :, _CONTRASTS] > 0
         counts[band, flat, _CONTRASTS - 1] += 1
@@ -188,7 +198,7 @@ def _solve(
         weighted = scaled * wanted.weight[:, None]
         matrix = scaled.T @ weighted
         # steps that only appear together share alike
-        matrix[np.diag_indices(len(matrix))] += 1e-6 * matrix.max()
+        matrix[np.diag_indices(len(matrix))] += 1e-10 * matrix.max()
         before = steps
         steps = minimise(matrix, -weighted.T @ wanted.strength, range_of)
         if np.abs(steps - before).max() <= _STEP / 10:

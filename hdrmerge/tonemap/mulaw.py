@@ -12,9 +12,10 @@ from hdrmerge.tonemap.transfer import srgb_decode
 def mulaw(scene: Statistics, *, mu: float, white: float | None) -> Curve:
     """log(1 + mu H) / log(1 + mu), Kalantari and Ramamoorthi 2017, eq. 8, as codes of the display.
 
-    ``white``: radiance that is H = 1 (None: the scene's largest luminance). A channel at a time.
+    ``white``: radiance that is H = 1 (None: twice the 99th percentile of luminance; the papers take
+    the largest, which a lamp in the picture makes too dark). A channel at a time.
     """
-    scale = np.float32(mu / (scene.maximum if white is None else white))
+    scale = np.float32(mu / (2 * scene.high if white is None else white))
 
     def curve(rgb: FloatArray) -> FloatArray:
         codes = np.log1p(rgb * scale)

@@ -7,12 +7,13 @@ import numpy as np
 from hdrmerge.frames import FloatArray
 from hdrmerge.tonemap.colour import REC709_LUMINANCE
 from hdrmerge.tonemap.scene import Curve, Statistics
+from hdrmerge.tonemap.transfer import srgb_decode
 
 
 def reinhard_devlin2005(
     scene: Statistics, *, brightness: float, contrast: float | None, chromatic: float, light: float
 ) -> Curve:
-    """Each channel's V = I / (I + (f Ia)^m), eq. 1 to 9, and the result stretched to [0, 1].
+    """Each channel's V = I / (I + (f Ia)^m), eq. 1 to 9, stretched to [0, 1]: the display's codes.
 
     ``brightness``: f' with f = exp(-f'). ``contrast``: m (None: 0.3 + 0.7 k^1.4 with the scene's
     key k, eq. 5). ``chromatic``: c, how far a channel adapts by itself (1) or by luminance (0).
@@ -47,6 +48,6 @@ def reinhard_devlin2005(
         if high - low > 1e-6:
             result -= np.float32(low)
         result *= scale
-        return np.asarray(np.maximum(result, np.float32(0), out=result))
+        return srgb_decode(np.clip(result, 0, 1, out=result))
 
     return curve

@@ -7,7 +7,7 @@ import pytest
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
-from hdrmerge.tonemap import OPERATORS, count_bad, display, find_operator, tonemap
+from hdrmerge.tonemap import OPERATORS, bands, count_bad, find_operator, tonemap
 from hdrmerge.tonemap.quantise import quantise
 from hdrmerge.tonemap.reinhard2002 import automatic_key
 from hdrmerge.tonemap.scene import Statistics, measure
@@ -144,7 +144,7 @@ def test_nothing_but_bad_values() -> None:
 def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = scene(70, 20)
     whole = tonemap(pixels)
-    monkeypatch.setattr(display, "_BAND", 16 * 20)
+    monkeypatch.setattr(bands, "BAND", 16 * 20)
     np.testing.assert_array_equal(tonemap(pixels), whole)
 
 

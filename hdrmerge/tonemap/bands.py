@@ -1,0 +1,24 @@
+"""Work on a picture in bands of rows: what a band needs stays in the processor's cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+BAND = 250_000  # pixels
+_THREADS = 2
+
+
+def bands(shape: tuple[int, ...]) -> list[slice]:
+    """Slices of rows of a picture (H, W, ...), from top to bottom."""
+    step = max(1, BAND // shape[1])
+    return [slice(top, min(top + step, shape[0])) for top in range(0, shape[0], step)]
+
+
+def in_bands(shape: tuple[int, ...], work: Callable[[slice], Result]) -> list[Result]:
+    """``work`` done on every band, two at a time (numpy lets go of the interpreter)."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(work, bands(shape)))
