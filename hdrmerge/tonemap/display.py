@@ -110,8 +110,8 @@ def _largest(pixels: FloatArray) -> float:
     """The largest finite value; 1 where there is none."""
     peaks = [float(pixels[rows].max(initial=0.0)) for rows in bands(pixels.shape)]
     if not np.all(np.isfinite(peaks)):
-        bands = (pixels[rows] for rows in bands(pixels.shape))
-        peaks = [float(b.max(initial=0.0, where=np.isfinite(b))) for b in bands]
+        parts = (pixels[rows] for rows in bands(pixels.shape))
+        peaks = [float(part.max(initial=0.0, where=np.isfinite(part))) for part in parts]
     return max(peaks) or 1.0
 
 
