@@ -137,7 +137,7 @@ def file_sha256(path: Path) -> str:
 
 # Bytes a pixel that a merge needs at its peak, measured (tests/benchmarks/batch.py --memory):
 _RESULT = 30  # the radiance, and what writing it and its preview needs
-_BANDS = 120 << 20  # proxies and bands, whatever the size
+_BANDS = 160 << 20  # proxies and bands, whatever the size
 _RAW = 14  # while two frames are demosaiced
 _DEFAULT_PIXELS = 50_000_000  # of a frame whose header says nothing
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hdrmerge.errors import UsageError
 
-PROGRAM = 220 << 20  # bytes of a worker that merges nothing, measured; with a network
-PROGRAM_WITH_NETWORK = 700 << 20
+PROGRAM = 80 << 20  # bytes of a worker that merges nothing, measured; and with a network
+PROGRAM_WITH_NETWORK = 400 << 20
 _SHARE = 0.8  # of the memory that is free, where nothing is said
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 

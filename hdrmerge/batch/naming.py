@@ -12,7 +12,7 @@ from hdrmerge.errors import UsageError
 
 FIELDS = {
     "name": "the name that the plan gives",
-    "folder": "the folder below the one that was searched",
+    "folder": "the folder, mirrored from the one that was searched",
     "first": "the first photograph's name",
     "last": "the last one's",
     "frames": "how many there are",
@@ -43,7 +43,7 @@ def rename(plan: Plan, template: str) -> Plan:
 
 def _fill(template: str, bracket: PlannedBracket, number: int) -> str:
     first, last = (PurePosixPath(bracket.files[k]) for k in (0, -1))
-    folder = "" if first.parent == PurePosixPath(".") else str(first.parent)
+    folder = bracket.name.rpartition("/")[0]
     values = {
         "name": bracket.name,
         "folder": folder,

@@ -38,11 +38,12 @@ _POLL = 0.2  # seconds between two looks at whether to stop
 
 
 class Watcher(Protocol):
-    """Told of what happens; ``pixels`` of all frames are what time is spent on."""
+    """Told of what happens. Time is spent on ``pixels``, those of all frames of what is to be done,
+    of a bracket that has ended, and of those that are ``running``."""
 
     def begin(self, summary: Summary, left: int, pixels: int) -> None: ...
 
-    def ended(self, entry: Entry, pixels: int) -> None: ...
+    def ended(self, entry: Entry, pixels: int, running: int) -> None: ...
 
     def stopping(self, running: int) -> None: ...
 
@@ -245,7 +246,8 @@ class _Run:
             used = max(0, outcome.peak - self._limits.program)
             self._scale = max(self._scale, used / job.memory)
         if self._watcher is not None:
-            self._watcher.ended(entry, job.pixels)
+            running = sum(other.pixels for other in self._running.values())
+            self._watcher.ended(entry, job.pixels, running)
         return True
 
     def _paths(self, job: Job) -> dict[Product, str]:

@@ -25,7 +25,7 @@ from hdrmerge.errors import (
 )
 
 if TYPE_CHECKING:
-    from hdrmerge.frames import FloatArray
+    from hdrmerge.frames import CaptureSettings, Codes, FloatArray
 
 
 def work(job: Job) -> Outcome:
@@ -80,8 +80,8 @@ def _merge(job: Job) -> dict[str, Any]:
     if result.report.weights_sha256 != job.weights:
         raise WeightsError("The weights are not those that the batch was started with.")
 
-    staged = {product: f"{product}{suffix}" for product, suffix in job.products.suffixes().items()}
-    places: dict[Product, Path] = {p: Path(job.stage, name) for p, name in staged.items()}
+    staged = _staged(job)
+    places = {product: Path(job.stage, name) for product, name in staged.items()}
     report, response, shape = result.report, result.response, result.radiance.pixels.shape
     write_radiance(
         places["radiance"],
@@ -96,8 +96,8 @@ def _merge(job: Job) -> dict[str, Any]:
         io.write_display(places["ghost_map"], ghosts)
     if "report" in places:
         io.write_text(places["report"], report.to_json(indent=2, seconds=False) + "\n")
-    pixels = _read_back(places["radiance"])
-    preview = _write_preview(job, pixels, places) if "preview" in places else None
+    pixels, settings = _read_back(places["radiance"])
+    preview = _write_preview(job, pixels, settings) if "preview" in places else None
     for path, seen in zip(paths, inputs, strict=True):
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) != (seen.size, seen.mtime_ns):
@@ -111,28 +111,32 @@ def _remake_preview(job: Job) -> dict[str, Any]:
     from hdrmerge.batch.card import shown_preview
 
     assert job.radiance is not None
-    name = f"preview{job.products.suffixes()['preview']}"
-    preview = _write_preview(
-        job, _read_back(Path(job.radiance)), {"preview": Path(job.stage, name)}
-    )
+    preview = _write_preview(job, *_read_back(Path(job.radiance)))
+    name = _staged(job)["preview"]
     return {"staged": {"preview": name}, "card": {"preview": shown_preview(preview)}}
 
 
-def _read_back(path: Path) -> FloatArray:
-    """What the file holds, which is what previews are made from: whoever makes one later, or with
-    another coding of the radiance, gets the same; and a file that cannot be read is found here."""
+def _staged(job: Job) -> dict[Product, str]:
+    """Names of the products below the stage."""
+    return {product: f"{product}{end}" for product, end in job.products.suffixes().items()}
+
+
+def _read_back(path: Path) -> tuple[FloatArray, CaptureSettings]:
+    """What the file holds, which is what previews are made from: whoever makes one later gets the
+    same, and a file that cannot be read is found here."""
     from hdrmerge import io
+    from hdrmerge.io.metadata import settings_of
 
-    pixels, _ = io.read_radiance(path)
-    return pixels
+    pixels, facts = io.read_radiance(path)
+    return pixels, settings_of(facts.get("attributes", {}))
 
 
-def _write_preview(job: Job, pixels: FloatArray, places: dict[Product, Path]) -> Any:
+def _write_preview(job: Job, pixels: FloatArray, settings: CaptureSettings) -> Codes:
     from hdrmerge import io
     from hdrmerge.tonemap import tonemap
 
     codes = tonemap(pixels, job.products.tonemap)
-    io.write_display(places["preview"], codes)
+    io.write_display(Path(job.stage, _staged(job)["preview"]), codes, settings)
     return codes
 
 

@@ -21,6 +21,7 @@ from hdrmerge.errors import ExitCode, sentence
 # name -> (module, attribute: a function or a typer.Typer of sub-commands, panel in the help)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "fuse": ("hdrmerge.cli.fuse", "fuse", "Photographs"),
+    "batch": ("hdrmerge.cli.batch", "batch", "Photographs"),
     "tonemap": ("hdrmerge.cli.tonemap", "tonemap", "Photographs"),
     "info": ("hdrmerge.cli.info", "info", "Photographs"),
     "response": ("hdrmerge.cli.response", "response", "Photographs"),
