@@ -41,18 +41,11 @@ def train(
         compare(config, out, resume=resume, steps=steps, console=console)
         return
     check_input(config)
-    from hdrmerge.training.direct_config import is_direct_config
+    from hdrmerge.training.direct_config import network_of
 
     log = Log(console, every)
-    if is_direct_config(config):
-        from hdrmerge.training.direct import train_direct, weights_name
-        from hdrmerge.training.direct_config import read_direct_config
-
-        recipe = read_direct_config(config)
-        recipe = recipe if steps is None else replace(recipe, steps=steps)
-        done = train_direct(recipe, out, resume=resume, tell=log.step, scored=log.scores).step
-        weights = out / weights_name(recipe)
-    else:
+    network = network_of(config)
+    if network == "decider":
         from hdrmerge.training.config import read_config
         from hdrmerge.training.train import WEIGHTS
         from hdrmerge.training.train import train as train_decider
@@ -61,6 +54,21 @@ def train(
         decider = decider if steps is None else replace(decider, steps=steps)
         done = train_decider(decider, out, resume=resume, tell=log.step, scored=log.scores).step
         weights = out / WEIGHTS
+    elif network == "refiner":
+        from hdrmerge.training.refine import WEIGHTS, read_refine_config, train_refiner
+
+        refiner = read_refine_config(config)
+        refiner = refiner if steps is None else replace(refiner, steps=steps)
+        done = train_refiner(refiner, out, resume=resume, tell=log.step, scored=log.scores).step
+        weights = out / WEIGHTS
+    else:
+        from hdrmerge.training.direct import train_direct, weights_name
+        from hdrmerge.training.direct_config import read_direct_config
+
+        recipe = read_direct_config(config)
+        recipe = recipe if steps is None else replace(recipe, steps=steps)
+        done = train_direct(recipe, out, resume=resume, tell=log.step, scored=log.scores).step
+        weights = out / weights_name(recipe)
     if as_json:
         console.product_json({"weights": str(weights), "steps": done})
     else:
@@ -100,4 +108,4 @@ class Log:
 
     def scores(self, step: int, table: dict[str, float]) -> None:
         rows = [[name, f"{value:.2f}"] for name, value in table.items()]
-        self.console.table([f"Validation at step {step}", "PSNR-mu dB"], rows)
+        self.console.table([f"Validation at step {step}", "dB"], rows)

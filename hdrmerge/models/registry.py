@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 class Model:
     """A network by name: where it lives, and whether it is ``direct``.
 
-    A direct network takes exactly three frames and makes the radiance itself; any other decides
-    for each frame what is trusted, and the radiometric merge carries the radiance.
+    A direct network takes exactly three frames and makes the radiance itself; with any other the
+    radiometric merge carries the radiance: the decider says which frames are trusted where, the
+    refiner takes out the noise that rejected frames leave.
     """
 
     name: str
@@ -64,6 +65,14 @@ MODELS = {
             "DeciderConfig",
             False,
             "ours, any number of frames",
+        ),
+        Model(
+            "refiner",
+            "hdrmerge.models.refiner",
+            "Refiner",
+            "RefinerConfig",
+            False,
+            "ours, after classical deghosting",
         ),
     )
 }

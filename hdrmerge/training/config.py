@@ -111,14 +111,19 @@ def read_config(path: Path) -> TrainConfig:
         if name in values:
             values[name] = make_section(kind, values[name], f"[{name}] of {path.name}")
     config: TrainConfig = make_section(TrainConfig, values, path.name)
-    for name in ("scenes", "responses", "start"):
+    check_paths(config, ("scenes", "responses", "start"), path)
+    return config
+
+
+def check_paths(config: Any, names: tuple[str, ...], path: Path) -> None:
+    """Raise InputError where a folder or file that the configuration names is not there."""
+    for name in names:
         folder = getattr(config, name)
         if folder is not None and not Path(folder).exists():
             raise InputError(
                 f"{path.name}: {name} = {folder!r} does not exist.",
                 "Paths are relative to the folder that the command runs in.",
             )
-    return config
 
 
 def make_section(kind: type, values: Any, where: str) -> Any:

@@ -72,9 +72,9 @@ class DirectConfig:
 _SECTIONS: dict[str, type] = {"data": DataConfig, "loss": MotionLoss}
 
 
-def is_direct_config(path: Path) -> bool:
-    """Whether a file names the network that it trains; the deciding network's does not."""
-    return "network" in _read(path)
+def network_of(path: Path) -> str:
+    """The network that a file trains: the deciding one where it names none."""
+    return str(_read(path).get("network", "decider"))
 
 
 def read_direct_config(path: Path) -> DirectConfig:

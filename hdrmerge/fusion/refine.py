@@ -1,0 +1,253 @@
+"""Taking noise out of what deghosting has left to few frames.
+
+Where frames are rejected the merge is noisier than around it: a patch of grain where somebody
+walked. There, and only there, a small network (``models.refiner``) estimates the noise, in standard
+deviations of the reference's own, and it is subtracted. Pixels that every frame agrees on stay the
+noise-optimal merge, to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.frames import Decisions, FloatArray
+from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.stack import ExposureStack
+
+
+Network = Callable[[FloatArray], FloatArray]
+
+HALO = 56  # pixels around a place that the network and its inputs reach, 51 and some to spare
+TILE = 384  # pixels a side that are looked at at once
+_MULTIPLE = 8  # of the sides of what the network is given
+_LEVEL = 17  # pixels over which the level is averaged
+_NOISIER = (1.15, 1.5)  # times the noise of all frames: from here on refined, and wholly
+_CLIPS = (0.85, 0.95)  # of the reference's saturation: above, its noise is not known
+_STEEPEST = 1e-2  # least share of the noise curve's term: keeps the logarithm well-conditioned
+_NO_TRUST = np.float32(0.05)  # as in fusion.radiometric
+
+
+def reference_noise(radiance: FloatArray, read: float, gain: float, curve: float) -> FloatArray:
+    """Standard deviation of the reference where it sees ``radiance`` (any shape)."""
+    x = np.clip(radiance, 0.0, 1.0)
+    variance = (x * np.float32(curve) + np.float32(gain)) * x + np.float32(read)
+    return np.asarray(np.sqrt(variance), dtype=np.float32)
+
+
+def stabilised(radiance: FloatArray, read: float, gain: float, curve: float) -> FloatArray:
+    """Radiance on a scale on which the reference's noise is 1: the integral of 1 / sigma.
+
+    For sigma^2 = read + gain x + curve x^2 a logarithm (generalises Anscombe 1948).
+    """
+    c = max(curve, _STEEPEST * gain, 1e-9)
+    root = c**0.5
+    x = np.clip(radiance, 0.0, 1.0)
+    sigma = reference_noise(x, read, gain, c)
+    start = 2.0 * root * read**0.5 + gain
+    rise = (2.0 * root * (sigma - np.float32(read**0.5)) + 2.0 * c * x) / np.float32(start)
+    return np.asarray(np.log1p(rise) / np.float32(root), dtype=np.float32)
+
+
+def inputs(
+    radiance: FloatArray, left: FloatArray, read: float, gain: float, curve: float
+) -> FloatArray:
+    """What the network is given: (7, H, W) float32.
+
+    ``radiance`` (H, W, 3), the reference's saturation = 1; ``left`` (H, W): the merge's standard
+    deviation in units of the reference's, at most 1. Three channels of detail in standard
+    deviations, three of the level around, and ``left``.
+    """
+    import cv2
+
+    z = stabilised(radiance, read, gain, curve)
+    detail = z - cv2.blur(z, (_LEVEL, _LEVEL))
+    around = cv2.blur(np.clip(radiance, 0.0, 1.0), (_LEVEL, _LEVEL))  # may end just below 0
+    level = np.power(np.maximum(around, 0.0), np.float32(1 / 2.2))
+    planes = [*cv2.split(np.arcsinh(detail * np.float32(0.5))), *cv2.split(level), left]
+    return np.stack(planes).astype(np.float32, copy=False)
+
+
+def amount(radiance: FloatArray, noisier: FloatArray) -> FloatArray:
+    """How far a pixel is refined, (H, W) in [0, 1].
+
+    ``noisier`` (H, W): how many times noisier it is than if every frame counted. Nothing where the
+    reference clips.
+    """
+    import cv2
+
+    red, green, blue = cv2.split(radiance)
+    peak = cv2.max(cv2.max(red, green), blue)
+    low, high = _CLIPS
+    below = np.clip((np.float32(high) - peak) * np.float32(1 / (high - low)), 0.0, 1.0)
+    low, high = _NOISIER
+    missed = np.clip((noisier - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
+    return np.asarray(below * missed, dtype=np.float32)
+
+
+def refine(
+    radiance: FloatArray,
+    decisions: Decisions,
+    stack: ExposureStack,
+    noise: NoiseModel,
+    network: Network,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+) -> float:
+    """Refine ``radiance`` (H, W, 3), the merge of ``stack`` by ``decisions``, in place.
+
+    ``network`` takes ``inputs`` (7, h, w), sides multiples of 8, and returns noise (3, h, w) in
+    standard deviations. Returns the fraction of pixels that changed. Only tiles that hold rejected frames
+    are looked at; memory is that of a row of tiles.
+    """
+    height, width = stack.shape
+    rejected = _rejected(decisions, stack.reference)
+    done: list[tuple[slice, slice, FloatArray]] = []
+    changed = 0
+    tops = range(0, height, TILE)
+    for top in tops:
+        row: list[tuple[slice, slice, FloatArray]] = []
+        for left in range(0, width, TILE):
+            place = (slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width)))
+            if _touched(rejected, place, (height, width)):
+                result, count = _refine_tile(radiance, place, decisions, stack, noise, network)
+                if count:
+                    row.append((*place, result))
+                    changed += count
+        _write(radiance, done)  # what the next row of tiles reaches stays as it was until then
+        done = row
+        if progress is not None:
+            progress("refine", min(1.0, (top + TILE) / height))
+    _write(radiance, done)
+    return changed / (height * width)
+
+
+def _write(radiance: FloatArray, tiles: list[tuple[slice, slice, FloatArray]]) -> None:
+    for rows, columns, result in tiles:
+        radiance[rows, columns] = result
+
+
+def _rejected(decisions: Decisions, reference: int) -> FloatArray:
+    """(h, w): the most that any frame but the reference is distrusted."""
+    trust = [t for k, t in enumerate(decisions.trust) if k != reference]
+    return np.asarray(1.0 - np.minimum.reduce(trust), dtype=np.float32)
+
+
+def _touched(rejected: FloatArray, place: tuple[slice, slice], shape: tuple[int, int]) -> bool:
+    """Whether some frame is distrusted in a tile, as the proxy tells."""
+    (h, w), (height, width) = rejected.shape, shape
+    rows, columns = place
+    top, bottom = rows.start * h // height, -(-rows.stop * h // height) + 1
+    left, right = columns.start * w // width, -(-columns.stop * w // width) + 1
+    return bool((rejected[top:bottom, left:right] > 0.1).any())
+
+
+def _refine_tile(
+    radiance: FloatArray,
+    place: tuple[slice, slice],
+    decisions: Decisions,
+    stack: ExposureStack,
+    noise: NoiseModel,
+    network: Network,
+) -> tuple[FloatArray, int]:
+    """A tile without its noise, and how many of its pixels changed."""
+    rows, columns = place
+    height, width = stack.shape
+    around = _around(rows.start, height), _around(columns.start, width)
+    tile = np.ascontiguousarray(radiance[np.ix_(*around)])
+    to_rec709 = _colour(stack)
+    if to_rec709 is not None:  # noise is the sensor's, before colour
+        tile = tile @ np.linalg.inv(to_rec709).astype(np.float32)
+    left, noisier = _noise_left(tile, around, decisions, stack, noise)
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    inner = (slice(HALO, HALO + height), slice(HALO, HALO + width))
+    share = amount(tile[inner], noisier[inner])
+    if not share.any():
+        return tile, 0
+    model = float(noise.read[stack.reference]), float(noise.gain[stack.reference]), noise.curve
+    place = (_span(share.any(axis=1), TILE), _span(share.any(axis=0), TILE))
+    wide = tuple(slice(part.start, part.stop + 2 * HALO) for part in place)
+    found = network(inputs(tile[wide], left[wide], *model)).transpose(1, 2, 0)
+    tile = tile[inner]
+    clean = tile.copy()
+    here = tuple(slice(part.start, min(part.stop, n)) for part, n in zip(place, share.shape))
+    found = found[HALO:, HALO:][: here[0].stop - here[0].start, : here[1].stop - here[1].start]
+    clean[here] -= share[here][..., None] * reference_noise(tile[here], *model) * found
+    if to_rec709 is not None:
+        clean = clean @ to_rec709.astype(np.float32)
+    changed = share[..., None] > 0
+    result = np.where(changed, np.maximum(clean, 0.0), radiance[rows, columns])
+    return result, int(np.count_nonzero(share))
+
+
+def _span(used: NDArray[np.bool_], size: int) -> slice:
+    """The least slice within ``size`` that holds all that is used, a multiple of 8 long."""
+    found = np.flatnonzero(used)
+    length = -(-(int(found[-1]) + 1 - int(found[0])) // _MULTIPLE) * _MULTIPLE
+    start = min(int(found[0]), size - length)
+    return slice(start, start + length)
+
+
+def _around(start: int, size: int) -> NDArray[np.intp]:
+    """Indices of a tile's pixels and of those around it, mirrored at the picture's border."""
+    index = np.arange(start - HALO, start + TILE + HALO)
+    period = max(2 * size - 2, 1)
+    index = np.abs(index) % period
+    return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
+
+
+def _colour(stack: ExposureStack) -> NDArray[np.float64] | None:
+    """The matrix (3, 3) that rows of sensor values are multiplied with; None for the identity."""
+    frame = stack.frames[stack.reference]
+    matrix = np.diag(frame.white_balance) @ np.asarray(frame.to_rec709).T
+    return None if np.array_equal(matrix, np.eye(3)) else matrix
+
+
+def _noise_left(
+    tile: FloatArray,
+    around: tuple[NDArray[np.intp], NDArray[np.intp]],
+    decisions: Decisions,
+    stack: ExposureStack,
+    noise: NoiseModel,
+) -> tuple[FloatArray, FloatArray]:
+    """The merge's standard deviation in units of the reference's, at most 1; and in units of what
+    it would be if every frame counted. (h, w) each."""
+    peak, x = tile.max(axis=2), np.clip(tile.mean(axis=2), 0.0, 1.0)
+    trusted = np.full(x.shape, 1e-9, np.float32)
+    every = trusted.copy()
+    own = np.ones_like(x)
+    for k, exposure in enumerate(stack.exposures):
+        t = np.float32(exposure)
+        certainty = np.clip((np.float32(0.97) - peak * t) * np.float32(1 / 0.07), 1e-4, 1.0)
+        certainty *= t * t / noise.variance(x * t, k)
+        every += certainty
+        if k == stack.reference:
+            own = certainty
+            trusted += certainty
+        else:
+            trust = _looked_up(decisions.trust[k], around, stack.shape)
+            trusted += np.where(trust < _NO_TRUST, np.float32(0.0), trust) * certainty
+    return np.minimum(np.sqrt(own / trusted), 1.0), np.sqrt(every / trusted)
+
+
+def _looked_up(
+    plane: FloatArray, around: tuple[NDArray[np.intp], NDArray[np.intp]], shape: tuple[int, int]
+) -> FloatArray:
+    """A proxy plane at pixels of the full picture, bilinearly."""
+    import cv2
+
+    (h, w), (height, width) = plane.shape, shape
+    y = ((around[0] + 0.5) * (h / height) - 0.5).astype(np.float32)
+    x = ((around[1] + 0.5) * (w / width) - 0.5).astype(np.float32)
+    grid = np.broadcast_arrays(x[None, :], y[:, None])
+    return np.asarray(
+        cv2.remap(
+            plane,
+            *map(np.ascontiguousarray, grid),
+            cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        ),
+        dtype=np.float32,
+    )

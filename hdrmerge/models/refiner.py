@@ -1,0 +1,71 @@
+"""Refiner: takes the noise out of what deghosting leaves to few frames.
+
+Where something moves, the merge has only the reference (or few frames) and is as noisy as those,
+beside surroundings in which every frame counts. This network estimates that noise and takes it
+away, at full resolution, in the tiles that hold such places.
+
+It works on radiance transformed so that the reference's noise has a standard deviation of one
+(``fusion.refine``; Anscombe 1948, for signal-dependent noise Foi 2009), so that it is the same
+problem for every camera, and it may move no value by more than ``LIMIT`` such deviations: it cannot
+invent anything that the noise would not have hidden.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LIMIT = 4.0  # standard deviations of the reference's noise by which a value may change
+INPUTS = 7  # detail and level of three channels, and how noisy the merge still is
+
+
+@dataclass(frozen=True, slots=True)
+class RefinerConfig:
+    """Channels at 1/2, 1/4 and 1/8 of the resolution."""
+
+    widths: tuple[int, int, int] = (24, 40, 56)
+
+
+def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1), nn.LeakyReLU(0.1, inplace=True))
+
+
+class Refiner(nn.Module):
+    """``forward(x)``: inputs (B, 7, H, W) of ``fusion.refine.inputs``; returns the noise (B, 3, H,
+    W) in standard deviations, within ``LIMIT``. H and W are multiples of 8."""
+
+    def __init__(self, config: RefinerConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or RefinerConfig()
+        a, b, c = config.widths
+        self.stem = nn.Sequential(_conv(4 * INPUTS, a), _conv(a, a))
+        self.to_quarter = nn.Sequential(_conv(a, b, 2), _conv(b, b))
+        self.to_eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c))
+        self.from_eighth = nn.Conv2d(c, b, 1)
+        self.at_quarter = nn.Sequential(_conv(b, b), _conv(b, b))
+        self.from_quarter = nn.Conv2d(b, a, 1)
+        self.at_half = nn.Sequential(_conv(a, a), _conv(a, a), nn.Conv2d(a, 12, 3, 1, 1))
+        last = self.at_half[-1]
+        assert isinstance(last, nn.Conv2d) and last.bias is not None
+        nn.init.normal_(last.weight, std=1e-3)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.pixel_shuffle(self.folded(F.pixel_unshuffle(x, 2)), 2)
+
+    def folded(self, x: Tensor) -> Tensor:
+        """What is left of ``forward`` when 2 x 2 pixels lie side by side as channels: plain
+        convolutions, which every inference runtime knows (``models.portable``)."""
+        half = self.stem(x)
+        quarter = self.to_quarter(half)
+        eighth = self.to_eighth(quarter)
+        quarter = self.at_quarter(quarter + _up(self.from_eighth(eighth)))
+        noise: Tensor = self.at_half(half + _up(self.from_quarter(quarter)))
+        return LIMIT * torch.tanh(noise / LIMIT)
+
+
+def _up(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
