@@ -18,7 +18,7 @@ class MergeConfig:
     ``times``: exposure time of each frame in seconds, likewise. ``response``: ``auto``, ``srgb``,
     ``linear``, ``gamma:VALUE``, ``estimate``, ``debevec`` or the path of a saved response.
     ``reference``: index of the reference frame in the order of the files, or None for the best
-    exposed.
+    exposed. ``attention``: also say what a published network attends to.
     """
 
     ev: tuple[float, ...] | None = None
@@ -32,6 +32,7 @@ class MergeConfig:
     device: Device = "auto"
     tile: int | None = None
     proxy_pixels: int = 2_000_000
+    attention: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,11 +37,23 @@ def choose_method(config: MergeConfig) -> Method:
             raise UsageError(
                 f"--deghost {config.deghost} uses no network.", "Leave out --model and --weights."
             )
+        _check_attention(config, config.deghost)
         return Method(config.deghost)
     if config.deghost == "auto" and not asked:  # the network gains little for five times the time
+        _check_attention(config, "classic")
         return Method("classic")
     weights = resolve_weights(config.weights, config.model)
-    return Method("reconstruct" if is_direct(weights.model) else "network", weights)
+    kind = "reconstruct" if is_direct(weights.model) else "network"
+    _check_attention(config, kind)
+    return Method(kind, weights)
+
+
+def _check_attention(config: MergeConfig, kind: str) -> None:
+    if config.attention and kind != "reconstruct":
+        raise UsageError(
+            "Only the published networks have an attention map.",
+            "Add --model ahdrnet or --model sk-ahdrnet; what others reject is in --ghost-map.",
+        )
 
 
 def decide(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -27,13 +27,15 @@ Progress = Callable[[str, float], None]
 class MergeResult:
     """``radiance``; ``report``; ``ghost_map`` (N, h, w) in [0, 1], 1 = trusted, in the order of
     ``report.frames`` (None without deghosting); ``settings`` of the reference frame;
-    ``response`` that the frames were linearised with."""
+    ``response`` that the frames were linearised with; ``attention`` (H, W) in [0, 1]: what a
+    published network attends to in the ``short`` and in the ``long`` frame, where asked for."""
 
     radiance: RadianceMap
     report: MergeReport
     ghost_map: FloatArray | None
     settings: CaptureSettings
     response: Response
+    attention: dict[str, FloatArray] = field(default_factory=dict)
 
 
 def merge_stack(
@@ -53,14 +55,17 @@ def merge_stack(
         stack, calibration, alignment = prepare_stack(frames, config)
         noise = estimate_noise(stack)
     report = describe_stack(stack, calibration, alignment, method)
+    attention: dict[str, FloatArray] = {}
     with clock.stage("deghost"):
         decisions = decide(stack, noise, method, config, tell)
     with clock.stage("fuse"):
         if method.kind == "reconstruct":
-            from hdrmerge.fusion.learned import choose_three, reconstruct
+            from hdrmerge.fusion.learned import attention_maps, choose_three, reconstruct
 
             triple = choose_three(stack)
             report.warnings += triple.warnings
+            if config.attention:
+                attention = attention_maps(stack, config, weights=method.weights, triple=triple)
             radiance = reconstruct(
                 stack, config, weights=method.weights, triple=triple, progress=tell
             )
@@ -79,6 +84,7 @@ def merge_stack(
         ghost_map=None if decisions is None else decisions.trust,
         settings=stack.frames[stack.reference].settings,
         response=stack.response,
+        attention=attention,
     )
 
 

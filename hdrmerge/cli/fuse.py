@@ -35,7 +35,7 @@ from hdrmerge.cli.options import (
 )
 from hdrmerge.cli.report import show_report
 from hdrmerge.config import MergeConfig
-from hdrmerge.errors import StackError, UsageError
+from hdrmerge.errors import OutputError, StackError, UsageError
 
 if TYPE_CHECKING:
     from hdrmerge.pipeline import MergeResult
@@ -49,6 +49,7 @@ class Outputs:
     radiance: Path
     preview: Path | None = None
     ghost_map: Path | None = None
+    attention_map: Path | None = None
     report: Path | None = None
     float32: bool = False
     compression: str = "zip"
@@ -74,6 +75,15 @@ def fuse(
         typer.Option(
             help="Also write a picture of what deghosting rejected: white, every frame is used; "
             "black, the reference alone.",
+            rich_help_panel=FILES,
+        ),
+    ] = None,
+    attention_map: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Also write into this folder, as PNG pictures, what a published network (--model "
+            "ahdrnet or sk-ahdrnet) attends to in the short and in the long frame.",
             rich_help_panel=FILES,
         ),
     ] = None,
@@ -124,6 +134,7 @@ def fuse(
         radiance=output,
         preview=preview,
         ghost_map=ghost_map,
+        attention_map=attention_map,
         report=report,
         float32=float32,
         compression=compression,
@@ -140,9 +151,12 @@ def fuse(
         weights=weights,
         device=device,
         tile=tile,
+        attention=attention_map is not None,
     )
     check_bracket(paths, config)
     check_outputs(outputs, paths)
+    if attention_map is not None and attention_map.exists() and not attention_map.is_dir():
+        raise OutputError(f"{attention_map} is a file.", "Name a folder for --attention-map.")
     merged = fuse_files(paths, outputs=outputs, config=config, console=console)
     if as_json:
         console.product_json({"output": str(output), **merged.to_dict()})
@@ -196,6 +210,16 @@ def check_outputs(outputs: Outputs, inputs: list[Path]) -> None:
         taken.add(path.resolve())
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is absent; raises OutputError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be made: {error.strerror}.", "Choose another."
+        ) from error
+
+
 def fuse_files(
     paths: list[Path], *, outputs: Outputs, config: MergeConfig, console: Console
 ) -> MergeReport:
@@ -224,6 +248,11 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
     if outputs.ghost_map is not None:
         shape = result.radiance.pixels.shape
         io.write_display(outputs.ghost_map, ghost_picture(result, shape[0], shape[1]))
+    if outputs.attention_map is not None:
+        make_folder(outputs.attention_map)
+        for slot, plane in result.attention.items():
+            picture = plane[..., None].repeat(3, axis=2)
+            io.write_display(outputs.attention_map / f"attention_{slot}.png", picture)
     if outputs.report is not None:
         io.write_text(outputs.report, result.report.to_json(indent=2) + "\n")
     write_radiance(

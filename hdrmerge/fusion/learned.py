@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hdrmerge.config import MergeConfig
-from hdrmerge.errors import ResourceError, StackError, WeightsError
+from hdrmerge.errors import ResourceError, StackError, UsageError, WeightsError
 from hdrmerge.frames import Decisions, FloatArray, RadianceMap
 from hdrmerge.fusion import classic
 from hdrmerge.fusion.noise import NoiseModel
@@ -127,14 +127,22 @@ def reconstruct(
     return RadianceMap(np.maximum(radiance, np.float32(0)))
 
 
-def attention_maps(stack: ExposureStack, config: MergeConfig) -> dict[str, FloatArray]:
+def attention_maps(
+    stack: ExposureStack,
+    config: MergeConfig,
+    *,
+    weights: ResolvedWeights | None = None,
+    triple: Triple | None = None,
+) -> dict[str, FloatArray]:
     """Where a direct network looks in the ``short`` and the ``long`` frame of its three.
 
-    (H, W) float32 in [0, 1] each, the mean over the feature channels; empty for networks without
-    attention. Raises as ``reconstruct``.
+    (H, W) float32 in [0, 1] each, the mean over the feature channels. ``weights`` and ``triple`` as
+    in ``reconstruct``. Raises what that raises, and UsageError for a network without attention.
     """
-    triple = choose_three(stack)
-    network, _ = _load(config)
+    triple = triple or choose_three(stack)
+    network, found = _load(config, weights)
+    if not getattr(network, "attention", True):
+        raise UsageError(f"The network of {found.name} has no attention.", "Leave out the map.")
     linear, exposures = _three_frames(stack, triple)
     on_device = exposures.to(_device(network))
 

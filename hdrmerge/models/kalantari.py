@@ -64,7 +64,8 @@ class Kalantari(nn.Module):
         x = frames.flatten(1, 2)
         for layer in self.layers[:-1]:
             x = F.relu(layer(x))
-        return torch.sigmoid(self.layers[-1](x)).unflatten(1, (3, 3))
+        batch, _, height, width = x.shape
+        return torch.sigmoid(self.layers[-1](x)).view(batch, 3, 3, height, width)
 
     def forward(self, frames: Tensor) -> Tensor:
         weights = self.weights(frames).float() + LEAST
