@@ -9,7 +9,15 @@ from itertools import pairwise
 
 from hdrmerge.batch.group import Group
 from hdrmerge.batch.scan import Photo
-from hdrmerge.batch.sequence import SAME_SCENE, SAME_STOPS, Pattern, even_steps, orderly, pause
+from hdrmerge.batch.sequence import (
+    LEAST_BRIGHTER,
+    SAME_SCENE,
+    SAME_STOPS,
+    Pattern,
+    even_steps,
+    orderly,
+    pause,
+)
 
 _UNLIKE = 0.35  # likeness below which a frame shows something else than its neighbours
 _LITTLE = 0.5  # score below which a bracket stands on little evidence
@@ -50,6 +58,7 @@ def doubt(group: Group, habits: Counter[Pattern], beside: Sequence[Photo]) -> st
         _pair(group, habits),
         _paused(group),
         _beside(group, beside),
+        _metered(group),
         "little speaks for it" if not group.by_content and group.score < _LITTLE else None,
     ]
     sentences = [s for s in found if s]
@@ -100,7 +109,7 @@ def _incomplete(group: Group, habits: Counter[Pattern]) -> str | None:
         return None
     if count > 2 and not even_steps(steps):
         return "its exposures are not evenly spaced"
-    if count > 2 and not group.by_content and own < 2 and not orderly(group.pattern[:-1]):
+    if count > 2 and group.ordered and own < 2 and not orderly(group.pattern[:-1]):
         return "its exposures come in an order that cameras do not use"
     return None
 
@@ -109,6 +118,17 @@ def _pair(group: Group, habits: Counter[Pattern]) -> str | None:
     marked = all(p.drive.bracketing for p in group.photos)
     if len(group.photos) == 2 and not marked and habits[group.pattern] < _HABIT:
         return "two frames alone are seldom a bracket"
+    return None
+
+
+def _metered(group: Group) -> str | None:
+    """Pictures that get no brighter with exposure: the light changed, not the camera's will."""
+    if group.measured or not group.brightness:
+        return None
+    pairs = sorted(zip(group.stops, group.brightness, strict=True))
+    span, brighter = pairs[-1][0] - pairs[0][0], pairs[-1][1] - pairs[0][1]
+    if brighter < LEAST_BRIGHTER * span:
+        return "its pictures do not get brighter as the exposure does"
     return None
 
 

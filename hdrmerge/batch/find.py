@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 from hdrmerge.batch.doubts import doubt, reason, relative_stops, single_reason
 from hdrmerge.batch.group import Group, Stream
 from hdrmerge.batch.looks import Look, load_looks
+from hdrmerge.batch.order import by_names
 from hdrmerge.batch.plan import FindOptions, Plan, PlannedBracket, PlannedFile, safe_name
 from hdrmerge.batch.scan import Photo, Progress, scan_folders
-from hdrmerge.batch.sequence import Pattern
+from hdrmerge.batch.sequence import SAME_SCENE, Pattern
 from hdrmerge.batch.twins import drop_twins
 from hdrmerge.errors import UsageError
 
@@ -55,9 +56,12 @@ def find_brackets(
         taken = {p for g in groups for p in g.photos}
         place = {p: k for k, p in enumerate(members)}
         for group in groups:
-            brackets.append(
-                _planned(group, usual, _neighbours(group, members, place, taken), naming)
-            )
+            beside = [
+                p
+                for p in _neighbours(group, members, place, taken)
+                if not stream.alike(p, _nearest(p, group, place)) < SAME_SCENE
+            ]
+            brackets.append(_planned(group, usual, beside, naming))
         for k, p in enumerate(members):
             if p not in taken:
                 before = members[k - 1] if k else None
@@ -77,7 +81,7 @@ def _streams(photos: Sequence[Photo]) -> list[list[Photo]]:
     found: dict[object, list[Photo]] = defaultdict(list)
     for photo in photos:
         found[photo.stream, photo.time is None].append(photo)
-    return list(found.values())
+    return [part for stream in found.values() for part in by_names(stream)]
 
 
 def _camera(photo: Photo) -> object:
@@ -92,6 +96,10 @@ def _neighbours(
     spots = [place[p] for p in group.photos]
     beside = (k for k in (min(spots) - 1, max(spots) + 1) if 0 <= k < len(members))
     return [members[k] for k in beside if members[k] not in taken]
+
+
+def _nearest(photo: Photo, group: Group, place: dict[Photo, int]) -> Photo:
+    return min(group.photos, key=lambda p: abs(place[p] - place[photo]))
 
 
 def _planned(

@@ -52,7 +52,9 @@ class Group:
     measured: bool
     score: float
     pattern: Pattern
+    ordered: bool
     likeness: list[float] = field(default_factory=list)
+    brightness: list[float] = field(default_factory=list)
     by_content: bool = False
     notes: list[str] = field(default_factory=list)
 
@@ -62,10 +64,12 @@ class Stream:
 
     def __init__(self, photos: Sequence[Photo], options: FindOptions) -> None:
         self.options = options
-        self.photos, self.sure = in_order(photos)
+        order = in_order(photos)
+        self.photos, self.sure, self.settled = order.photos, order.sure, order.settled
         self.stops = [np.nan if p.stops is None else p.stops for p in self.photos]
         self.measured = False
         self.likeness: NDArray[np.float32] | None = None
+        self.brightness: list[float] = []
 
     def habits(self) -> Counter[Pattern]:
         """How often each pattern occurs, by the metadata alone."""
@@ -91,13 +95,17 @@ class Stream:
     def _keep(self, known: list[int]) -> None:
         self.photos = [self.photos[k] for k in known]
         self.stops = [self.stops[k] for k in known]
-        self.likeness = None
+        if self.likeness is not None:
+            self.likeness, self.brightness = None, []
 
     def _cut(self, habits: Counter[Pattern]) -> list[Segment]:
         return cut(self._sequence(), habits, self.options.frames)
 
     def _sequence(self) -> ShotSequence:
-        return ShotSequence(self.photos, self.stops, self.measured, self.sure, self.likeness)
+        ordered = self.sure and self.settled
+        return ShotSequence(
+            self.photos, self.stops, self.measured, ordered, self.likeness, self.brightness
+        )
 
     def _group(self, segment: Segment) -> Group:
         chosen = range(segment.start, segment.end)
@@ -108,8 +116,18 @@ class Stream:
                 pairs = [(min(k, m), abs(k - m)) for m in chosen if m != k]
                 values = [float(self.likeness[a, d]) for a, d in pairs]
                 near.append(max((v for v in values if v == v), default=np.nan))
+        bright = [self.brightness[k] for k in chosen] if self.brightness else []
         photos = [self.photos[k] for k in chosen]
-        return Group(photos, stops, self.measured, segment.score, segment.pattern, near)
+        return Group(
+            photos,
+            stops,
+            self.measured,
+            segment.score,
+            segment.pattern,
+            ordered=self.sure and self.settled,
+            likeness=near,
+            brightness=bright,
+        )
 
     def _measure(self, habits: Counter[Pattern], looks: Looks) -> None:
         """Look at the shots that metadata leave uncertain; ``stops`` where EXIF is of no use."""
@@ -118,10 +136,21 @@ class Stream:
             return
         seen = looks([self.photos[k] for k in sorted(wanted)])
         found = [seen.get(p) for p in self.photos]
-        self.likeness = _band(found)
+        self._see(found)
         for run in _runs(self._without_exposure(), self.photos):
             if all(found[k] is not None for k in run):
                 self._measure_run(run, found)
+
+    def _see(self, looks: list[Look | None]) -> None:
+        self.likeness = _band(looks)
+        self.brightness = [np.nan if look is None else look.stops for look in looks]
+
+    def alike(self, a: Photo, b: Photo) -> float:
+        """Likeness of two shots that are near in order; NaN where it is not known."""
+        if self.likeness is None or a not in self.photos or b not in self.photos:
+            return np.nan
+        low, high = sorted((self.photos.index(a), self.photos.index(b)))
+        return float(self.likeness[low, high - low]) if 0 < high - low < LONGEST else np.nan
 
     def _uncertain(self, habits: Counter[Pattern]) -> set[int]:
         """Shots for which the metadata alone decide nothing."""
@@ -209,14 +238,22 @@ class Stream:
         together = [max(m) - min(m) == len(m) - 1 for m, _ in clusters]
         if sum(together) >= 0.7 * len(together) and len(together) > 1:
             self.photos, self.stops, self.measured = photos, stops, measured
-            self.likeness = _band(list(pictures))
+            self._see(list(pictures))
             return [self._group(s) for s in self._cut(habits)]
         groups = []
         for members, apart in clusters:
             values = [stops[k] for k in members]
             near = [float(max(alike[k][m] for m in members if m != k)) for k in members]
             group = Group(
-                [photos[k] for k in members], values, measured, 0.0, pattern_of(values), near, True
+                [photos[k] for k in members],
+                values,
+                measured,
+                0.0,
+                pattern_of(values),
+                ordered=False,
+                likeness=near,
+                brightness=[pictures[k].stops for k in members],
+                by_content=True,
             )
             if not apart:
                 group.notes.append("other shots look alike and nothing tells their order")

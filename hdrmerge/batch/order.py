@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from hdrmerge.batch.scan import Photo
@@ -13,27 +14,57 @@ _CYCLE = 10_000  # cameras count to 9999
 _MOST_A_SECOND = 30  # frames that a camera takes
 _IMPOSSIBLE = 0.1  # share of shots whose time cannot be true before the clock is disbelieved
 _NAMES_AGREE = 0.8
+_MOST_PARTS, _LEAST_PART = 4, 6
 
 
-def in_order(photos: Sequence[Photo]) -> tuple[list[Photo], bool]:
-    """``photos`` of one stream by time, then by the counter of their names; whether that is sure.
+@dataclass(frozen=True, slots=True)
+class Order:
+    """``photos`` of a stream by time, then by the counters of their names.
 
-    False where neither the clock nor the names can tell.
+    ``sure``: the clock can be believed. ``settled``: the names order what the clock leaves open.
     """
+
+    photos: list[Photo]
+    sure: bool
+    settled: bool
+
+
+def in_order(photos: Sequence[Photo]) -> Order:
+    """The order of the shots of one stream."""
     counters = _unwrapped(photos)
 
     def name_key(p: Photo) -> tuple[str, int, str]:
         return p.prefix, counters.get(p, -1), p.file
 
     if any(p.time is None for p in photos):
-        return sorted(photos, key=name_key), False
+        return Order(sorted(photos, key=name_key), sure=False, settled=False)
     ordered = sorted(photos, key=lambda p: (p.time or 0.0, name_key(p)))
     at_once: dict[float | None, list[Photo]] = defaultdict(list)
     for p in ordered:
         at_once[p.time].append(p)
     named = names_follow_time(ordered, counters)
     wrong = sum(len(g) for g in at_once.values() if _impossible(g, named))
-    return ordered, wrong <= _IMPOSSIBLE * len(ordered)
+    settled = named or len(at_once) == len(ordered)
+    return Order(ordered, wrong <= _IMPOSSIBLE * len(ordered), settled)
+
+
+def by_names(photos: Sequence[Photo]) -> list[list[Photo]]:
+    """``photos`` apart by the beginning of their names, where each part counts with time.
+
+    So two cameras that do not tell their serial numbers.
+    """
+    parts: dict[str, list[Photo]] = defaultdict(list)
+    for p in photos:
+        parts[p.prefix].append(p)
+    if not 1 < len(parts) <= _MOST_PARTS or min(len(part) for part in parts.values()) < _LEAST_PART:
+        return [list(photos)]
+    for part in parts.values():
+        if any(p.time is None for p in part):
+            return [list(photos)]
+        part.sort(key=lambda p: (p.time or 0.0, p.file))
+        if not names_follow_time(part, _unwrapped(part)):
+            return [list(photos)]
+    return list(parts.values())
 
 
 def names_follow_time(ordered: Sequence[Photo], counters: dict[Photo, int]) -> bool:

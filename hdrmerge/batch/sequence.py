@@ -26,16 +26,19 @@ from hdrmerge.batch.scan import Photo
 LONGEST = 15  # frames of a bracket
 SAME_STOPS = 0.15  # exposures closer than this are one; nominal 1/13 s and 1/15 s differ by 0.2
 MEASURED_SAME_STOPS = 0.25
-_RANGE = (0.5, 26.0)  # stops between the ends of a bracket
-_BRACKET, _PAIR = -2.0, -1.0  # what a bracket must overcome, and one of two frames
+_RANGE = (0.2, 26.0)  # stops between the ends of a bracket
+_BRACKET, _PAIR = -2.0, -0.5  # what a bracket must overcome, and one of two frames
 _REPEAT = -5.0
 _REGULAR, _IRREGULAR = 1.0, -1.5
+_NARROW = -3.0  # less than 0.6 stops that nothing but metering explains
+_METERED = -3.0  # more exposure and no brighter: the light changed, and the camera followed
 _ORDERLY, _DISORDERLY = 0.5, -1.0
 _HABIT = 2.0  # at most, for a pattern that the photographer repeats
 _FIXED = 100.0  # --frames: as many brackets as possible
 _PAUSES = ((1.5, 1.0), (4.0, 0.5), (10.0, 0.0), (30.0, -0.7), (120.0, -1.5), (600.0, -2.5))
 _LONG_PAUSE = -4.0
 SAME_SCENE, OTHER_SCENE = 0.45, 0.25
+LEAST_BRIGHTER = 0.15  # stops of mean brightness for each of exposure; clipping keeps it below 1
 
 Pattern = tuple[int, ...]
 
@@ -43,7 +46,8 @@ Pattern = tuple[int, ...]
 @dataclass(slots=True)
 class ShotSequence:
     """Shots in order. ``stops`` (N,): their exposures in log2. ``likeness`` (N, LONGEST):
-    similarity to the k-th next shot, NaN where unknown. ``ordered``: whether the order is certain.
+    similarity to the k-th next shot, and ``brightness`` (N,) in log2, NaN where unknown.
+    ``ordered``: whether the order is certain.
     """
 
     photos: list[Photo]
@@ -51,10 +55,11 @@ class ShotSequence:
     measured: bool
     ordered: bool
     likeness: NDArray[np.float32] | None = None
+    brightness: Sequence[float] = ()
     joins: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.joins = [0.0, *(_join(a, b) for a, b in pairwise(self.photos))]
+        self.joins = [0.0, *(_join(a, b, self.ordered) for a, b in pairwise(self.photos))]
 
     @property
     def same_stops(self) -> float:
@@ -109,8 +114,8 @@ def _segments(
     for end in range(start + 1, min(len(stops), start + longest)):
         total += sequence.joins[end]
         at = bisect_left(ranked, (stops[end], end))
-        near = [abs(ranked[k][0] - stops[end]) for k in (at - 1, at) if 0 <= k < len(ranked)]
-        repeats += min(near) < same
+        near = [ranked[k] for k in (at - 1, at) if 0 <= k < len(ranked)]
+        repeats += any(_repeats(sequence, end, k) for _, k in near)
         insort(ranked, (stops[end], end))
         span = ranked[-1][0] - ranked[0][0]
         if frames is None and (repeats > 1 or span > _RANGE[1]):
@@ -127,6 +132,19 @@ def _segments(
         score += _FIXED if frames else 0.0
         found.append(Segment(start, end + 1, score, pattern))
     return found
+
+
+def _repeats(sequence: ShotSequence, a: int, b: int) -> bool:
+    """Whether two shots have the same exposure; nominal times may hide what the bias tells."""
+    if abs(sequence.stops[a] - sequence.stops[b]) >= sequence.same_stops:
+        return False
+    x, y = compensation(sequence.photos[a]), compensation(sequence.photos[b])
+    return x is None or y is None or abs(x - y) < SAME_STOPS
+
+
+def compensation(photo: Photo) -> float | None:
+    """Stops by which the photographer or the bracketing changed the exposure."""
+    return photo.drive.stops if photo.drive.stops is not None else photo.shot.bias
 
 
 def pattern_of(stops: Sequence[float]) -> Pattern:
@@ -162,13 +180,13 @@ def pause(a: Photo, b: Photo) -> float | None:
     return max(0.0, abs(b.time - a.time) - busy - doubt)
 
 
-def _join(a: Photo, b: Photo) -> float:
+def _join(a: Photo, b: Photo, ordered: bool) -> float:
     """What speaks for two neighbours being of one bracket, their scene and exposures aside."""
     seconds = pause(a, b)
     score = 0.0
     if seconds is not None:
         score += next((s for limit, s in _PAUSES if seconds <= limit), _LONG_PAUSE)
-    if a.counter is not None and b.counter is not None and a.prefix == b.prefix:
+    if ordered and a.counter is not None and b.counter is not None and a.prefix == b.prefix:
         step = b.counter - a.counter
         score += 0.2 if step == 1 or step <= -9000 else -0.2
     marks = a.drive.bracketing, b.drive.bracketing
@@ -190,7 +208,7 @@ def _numbers(a: Photo, b: Photo) -> float:
 
 def _compensation(a: Photo, b: Photo) -> float:
     """Exposure compensation changes as the exposure does, or the camera metered anew."""
-    x, y = (p.drive.stops if p.drive.stops is not None else p.shot.bias for p in (a, b))
+    x, y = compensation(a), compensation(b)
     if x is None or y is None or a.stops is None or b.stops is None:
         return 0.0
     if abs(x - y) >= SAME_STOPS:
@@ -213,15 +231,19 @@ def _expected(photos: list[Photo], start: int, end: int) -> float:
 
 def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pattern) -> float:
     """Even steps, in an order that cameras use."""
+    narrow = ranked[-1][0] - ranked[0][0] < 0.6
+    marked = all(sequence.photos[k].drive.bracketing for _, k in ranked)
+    varied = len({compensation(sequence.photos[k]) for _, k in ranked}) == len(ranked)
+    score = _NARROW if narrow and not marked and not varied else 0.0
     if len(ranked) == 2:
-        return _PAIR
+        return score + _PAIR
     same = sequence.same_stops
     steps = [b[0] - a[0] for a, b in pairwise(ranked)]
     steps = [s for s in steps if s >= same]
     if not steps:
-        return 0.0
+        return score
     even = even_steps(steps, 0.7 if sequence.measured else 0.35)
-    score = _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
+    score += _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
     if sequence.ordered and len(steps) == len(ranked) - 1:
         score += _ORDERLY if orderly(pattern[:-1]) else _DISORDERLY
     return score
@@ -245,6 +267,10 @@ def _scene(sequence: ShotSequence, ranked: list[tuple[float, int]]) -> float:
     for (_, a), (_, b) in pairwise(ranked):
         low, high = min(a, b), max(a, b)
         score += scene_evidence(float(sequence.likeness[low, high - low]))
+    (first, a), (last, b) = ranked[0], ranked[-1]
+    brighter = sequence.brightness[b] - sequence.brightness[a]
+    if brighter < LEAST_BRIGHTER * (last - first) and not sequence.measured:
+        score += _METERED
     return score
 
 

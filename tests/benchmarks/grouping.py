@@ -47,7 +47,9 @@ def order_of(rng: Rng, count: int, step: float) -> list[float]:
 def base_time(rng: Rng, stops: list[float]) -> float:
     """A shutter time that keeps all of a bracket within what cameras offer."""
     low, high = -12.5 - min(stops), 4.5 - max(stops)
-    return float(2.0 ** rng.uniform(max(low, -9), min(high, -3)))
+    low, high = max(low, -9), min(high, -3)
+    thirds = rng.integers(round(3 * min(low, high)), round(3 * max(low, high)) + 1)
+    return float(2.0 ** (thirds / 3))
 
 
 def habit(rng: Rng) -> list[float]:
@@ -71,7 +73,10 @@ def every_shape(card: Card, rng: Rng, n: int) -> None:
         count = int(rng.integers(2, 10))
         step = float(rng.choice([s for s in STEPS if s * (count - 1) <= 14]))
         stops = order_of(rng, count, step)
-        card.bracket(make_scene(rng), stops, base=base_time(rng, stops))
+        base = base_time(rng, stops)
+        if step == 0.5:
+            base = 2.0 ** round(np.log2(base))
+        card.bracket(make_scene(rng), stops, base=base, halves=step == 0.5)
         card.wait(rng.uniform(4, 60))
 
 
@@ -124,6 +129,44 @@ def metered_singles(card: Card, rng: Rng, n: int) -> None:
     for _ in range(3 * n):
         card.single(make_scene(rng), base=float(2.0 ** rng.uniform(-9, -4)))
         card.wait(rng.uniform(1, 20))
+
+
+def metered_bursts(card: Card, rng: Rng, n: int) -> None:
+    """Bursts in changing light, the exposure following it: no bracket among them."""
+    for _ in range(n):
+        scene, light = make_scene(rng), 0.0
+        for _ in range(rng.integers(4, 12)):
+            light += float(rng.choice((-1, 0, 0, 1))) / 3
+            card.single(scene * np.float32(2.0**-light), light, base=2.0**-6)
+        card.wait(rng.uniform(4, 60))
+
+
+def time_lapse(card: Card, rng: Rng, n: int) -> None:
+    """A sunset, one frame in five seconds, exposed longer and longer."""
+    scene, light = make_scene(rng), 0.0
+    for _ in range(4 * n):
+        light += float(rng.choice((0, 0, 1))) / 3
+        card.single(scene * np.float32(2.0**-light), light, base=2.0**-12)
+        card.wait(5)
+        light = light if light < 12 else 0.0
+
+
+def same_clock(card: Card, rng: Rng, n: int) -> None:
+    """Each bracket begins at the same moment: a clock that was reset, or made-up metadata."""
+    start = card.now
+    for _ in range(n):
+        card.now = start
+        stops = habit(rng)
+        card.bracket(make_scene(rng), stops, base=base_time(rng, stops))
+
+
+def dim(card: Card, rng: Rng, n: int) -> None:
+    """Night: most of every frame near black, four stops apart."""
+    stops = order_of(rng, 3, 4.0)
+    for _ in range(n):
+        scene = make_scene(rng) ** np.float32(1.5) / 30
+        card.bracket(scene, stops, base=base_time(rng, stops), shake=0.01)
+        card.wait(rng.uniform(1, 60))
 
 
 def interrupted(card: Card, rng: Rng, n: int) -> None:
@@ -219,6 +262,9 @@ KINDS: dict[str, Kind] = {
     "singles between": (singles_between, Body(), {}, ""),
     "bursts between": (bursts_between, Body(), {}, ""),
     "metered singles only": (metered_singles, Body(), {}, ""),
+    "metered bursts only": (metered_bursts, Body(), {}, ""),
+    "time lapse only": (time_lapse, Body(), {}, ""),
+    "night": (dim, Body(), {}, ""),
     "one frame missing": (interrupted, Body(), {}, ""),
     "pauses inside": (pauses, Body(), {}, ""),
     "retake in the middle": (retake, Body(), {}, ""),
@@ -230,6 +276,8 @@ KINDS: dict[str, Kind] = {
     "whole seconds, renamed": (mixed, _SECONDS, {}, "rename"),
     "clock stands still": (plain, _SECONDS, {"frozen": True}, ""),
     "clock stands still, renamed": (every_shape, _SECONDS, {"frozen": True}, "rename"),
+    "all at one moment": (same_clock, Body(), {}, ""),
+    "all at one moment, renamed": (same_clock, Body(), {}, "rename"),
     "no metadata": (plain, Body(exif=False), {}, ""),
     "no metadata, renamed": (hand_held, Body(exif=False), {}, "rename"),
     "counter wraps": (plain, _SECONDS, {"counter": 9950}, ""),

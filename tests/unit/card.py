@@ -21,6 +21,13 @@ from hdrmerge.simulate.dng import mosaic, write_dng
 from hdrmerge.simulate.exif import _NOMINAL_TIMES
 
 SIZE = (64, 96)
+_HALF_TIMES = np.array(
+    [
+        *(1 / np.array([8000, 6000, 4000, 3000, 2000, 1500, 1000, 750, 500, 350, 250, 180, 125])),
+        *(1 / np.array([90, 60, 45, 30, 20, 15, 10, 8, 6, 4])),
+        *(0.3, 0.5, 0.7, 1, 1.5, 2, 3, 4, 6, 8, 10, 15, 20, 30),
+    ]
+)
 Scene = NDArray[np.float32]
 Tag = tuple[int, int, Any]  # number, TIFF type, values
 
@@ -76,6 +83,7 @@ class Card:
         offset: float = 0.0,
         focal: float = 24.0,
         shake: float = 0.0,
+        **how: Any,
     ) -> str:
         """One photograph at ``stops`` from ``base``; the name of its file."""
         time, f_number, iso = base, 8.0, 100.0
@@ -85,7 +93,8 @@ class Card:
             iso = round(400 * 2.0**stops)
         else:
             f_number = round(8.0 * 2.0 ** (-stops / 2), 1)
-        time = float(_NOMINAL_TIMES[np.argmin(np.abs(np.log(_NOMINAL_TIMES / time)))])
+        nominal = _HALF_TIMES if how.get("halves") else _NOMINAL_TIMES
+        time = float(nominal[np.argmin(np.abs(np.log(nominal / time)))])
         settings = CaptureSettings(
             exposure_time=time,
             f_number=f_number,
