@@ -7,6 +7,7 @@ from typing import Literal
 
 Deghost = Literal["auto", "network", "classic", "off"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
+DEFAULT_OPERATOR = "reinhard2002"
 Colour = Literal["none", "schlick1995", "mantiuk2009", "pouli2013"]
 
 
@@ -43,7 +44,7 @@ class TonemapConfig:
     strength; None: what goes with the operator.
     """
 
-    operator: str = "reinhard2002"
+    operator: str = DEFAULT_OPERATOR
     exposure: float = 0.0
     parameters: dict[str, float] = field(default_factory=dict)
     colour: Colour | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,7 +34,17 @@ from hdrmerge.cli.options import (
     parse_numbers,
 )
 from hdrmerge.cli.report import show_report
-from hdrmerge.config import MergeConfig
+from hdrmerge.cli.tonemap_options import (
+    ALL,
+    Colour,
+    Exposure,
+    Op,
+    Saturation,
+    Set,
+    tonemap_config,
+)
+from hdrmerge.config import Colour as ColourName
+from hdrmerge.config import MergeConfig, TonemapConfig
 from hdrmerge.errors import OutputError, StackError, UsageError
 
 if TYPE_CHECKING:
@@ -48,6 +58,7 @@ class Outputs:
 
     radiance: Path
     preview: Path | None = None
+    tonemap: TonemapConfig = field(default_factory=TonemapConfig)
     ghost_map: Path | None = None
     attention_map: Path | None = None
     report: Path | None = None
@@ -125,6 +136,11 @@ def fuse(
     weights: Weights = None,
     device: Device = "auto",
     tile: Tile = None,
+    op: Op = None,
+    settings: Set = None,
+    exposure: Exposure = 0.0,
+    colour: Colour = None,
+    saturation: Saturation = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -133,6 +149,7 @@ def fuse(
     outputs = Outputs(
         radiance=output,
         preview=preview,
+        tonemap=preview_config(preview, op, settings, exposure, colour, saturation),
         ghost_map=ghost_map,
         attention_map=attention_map,
         report=report,
@@ -163,6 +180,32 @@ def fuse(
     else:
         show_report(merged, console)
         console.say(f"Wrote {output}.")
+
+
+def preview_config(
+    preview: Path | None,
+    op: str | None,
+    settings: list[str] | None,
+    exposure: float,
+    colour: ColourName | None,
+    saturation: float | None,
+) -> TonemapConfig:
+    """How the preview is tone-mapped; raises UsageError, also where there is none to be made."""
+    given = (op, settings or None, exposure or None, colour, saturation)
+    names = ("--op", "--set", "--exposure", "--colour", "--saturation")
+    useless = [name for name, value in zip(names, given, strict=True) if value is not None]
+    if preview is None and useless:
+        raise UsageError(
+            f"{useless[0]} is about the preview, and none is asked for.",
+            "Add --preview FILE, or use `hdrmerge tonemap` on the HDR file later.",
+        )
+    config = tonemap_config(op, settings, exposure, colour, saturation)
+    if config.operator == ALL:
+        raise UsageError(
+            "The preview is one picture, and --op all makes a sheet of them.",
+            "Name an operator, or use `hdrmerge tonemap --op all` on the HDR file later.",
+        )
+    return config
 
 
 def check_bracket(paths: list[Path], config: MergeConfig) -> None:
@@ -225,11 +268,14 @@ def fuse_files(
 ) -> MergeReport:
     """Read, merge and write; each file appears complete or not at all."""
     from hdrmerge import io
+    from hdrmerge.memory import keep_freed_blocks
     from hdrmerge.pipeline import merge_stack
 
+    keep_freed_blocks()
     with console.progress() as progress:
         frames = io.read_frames(paths, progress=progress)
-        result = merge_stack(frames, config, progress=progress)
+        half = outputs.radiance.suffix.lower() == ".exr" and not outputs.float32
+        result = merge_stack(frames, config, half=half, progress=progress)
         del frames
         if progress is not None:
             progress("write", 0.5)
@@ -244,9 +290,9 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
     from hdrmerge.tonemap import tonemap
 
     if outputs.preview is not None:
-        io.write_display(outputs.preview, tonemap(result.radiance.pixels))
+        io.write_display(outputs.preview, tonemap(result.radiance.pixels, outputs.tonemap))
     if outputs.ghost_map is not None:
-        shape = result.radiance.pixels.shape
+        shape = result.radiance.stored.shape
         io.write_display(outputs.ghost_map, ghost_picture(result, shape[0], shape[1]))
     if outputs.attention_map is not None:
         make_folder(outputs.attention_map)

@@ -5,6 +5,7 @@ What is heavy is loaded when it is used, so that the operators can be listed wit
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from hdrmerge.tonemap.operators import OPERATORS, find_operator
@@ -12,13 +13,22 @@ from hdrmerge.tonemap.record import Operator, Parameter
 
 if TYPE_CHECKING:
     from hdrmerge.tonemap.display import count_bad, tonemap
+    from hdrmerge.tonemap.sheet import contact_sheet
 
-__all__ = ["OPERATORS", "Operator", "Parameter", "count_bad", "find_operator", "tonemap"]
+_HOMES = {"contact_sheet": "sheet", "count_bad": "display", "tonemap": "display"}
+
+__all__ = [
+    "OPERATORS",
+    "Operator",
+    "Parameter",
+    "contact_sheet",
+    "count_bad",
+    "find_operator",
+    "tonemap",
+]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ("count_bad", "tonemap"):
+    if name not in _HOMES:
         raise AttributeError(f"module 'hdrmerge.tonemap' has no attribute {name!r}")
-    from hdrmerge.tonemap import display
-
-    return getattr(display, name)
+    return getattr(import_module(f"hdrmerge.tonemap.{_HOMES[name]}"), name)

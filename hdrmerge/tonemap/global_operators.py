@@ -28,7 +28,7 @@ GLOBAL_OPERATORS = (
         aliases=("reinhard-devlin", "reinhard05"),
         parameters=(
             Parameter("brightness", 0.0, "f' of the paper: more is brighter", -8, 8),
-            Parameter("contrast", None, "m of the paper; default: from the scene's key", 0.1, 2),
+            Parameter("contrast", None, "m of the paper", 0.1, 2),
             Parameter("chromatic", 0.0, "c: adaptation to each channel (1) or luminance (0)", 0, 1),
             Parameter("light", 1.0, "a: adaptation to the pixel (1) or the scene (0)", 0, 1),
         ),
@@ -57,7 +57,7 @@ GLOBAL_OPERATORS = (
             Parameter("reflectivity", 0.01, "share of it that the display reflects", 0, 1),
             Parameter("resolution", 30.0, "pixels a degree of the view", 1, 1000),
             Parameter("contrast", 1.0, "contrast wanted, relative to the scene's", 0.1, 10),
-            Parameter("white", None, "luminance that becomes white; default: free", 1e-8, 1e8),
+            Parameter("white", None, "luminance that becomes white", 1e-8, 1e8),
         ),
     ),
     Operator(
@@ -84,7 +84,7 @@ GLOBAL_OPERATORS = (
         takes="rgb",
         aliases=("ferwerda", "ferwerda96"),
         parameters=(
-            Parameter("luminance", None, "cd/m2 of radiance 1; default: a day", 1e-6, 1e9),
+            Parameter("luminance", None, "cd/m2 of radiance 1", 1e-6, 1e9),
             Parameter("adaptation", None, "the eye's in the scene, cd/m2", 1e-6, 1e9),
             _PEAK,
         ),
@@ -155,7 +155,7 @@ GLOBAL_OPERATORS = (
         parameters=(
             Parameter("mu", 5000.0, "compression", 1, 1e6),
             Parameter(
-                "white", None, "radiance that becomes white; default: the largest", 1e-6, 1e9
+                "white", None, "radiance that becomes white", 1e-6, 1e9
             ),
         ),
     ),
