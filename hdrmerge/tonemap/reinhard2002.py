@@ -1,10 +1,12 @@
-"""Reinhard, Stark, Shirley and Ferwerda 2002, "Photographic tone reproduction": both operators."""
+"""Reinhard, Stark, Shirley and Ferwerda 2002, "Photographic tone reproduction"."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.bilateral import bilateral
+from hdrmerge.tonemap.edge_aware import log_luminance
 from hdrmerge.tonemap.scene import Curve, Statistics
 
 
@@ -71,6 +73,30 @@ def reinhard2002_local(
         undecided &= contrast < threshold
         np.copyto(surround, centre, where=undecided)
         centre = wide
+    return _compress(scaled, surround, limit)
+
+
+def reinhard2002_bilateral(
+    luminance: FloatArray,
+    scene: Statistics,
+    *,
+    key: float | None,
+    white: float | None,
+    sigma_space: float,
+    sigma_range: float,
+) -> FloatArray:
+    """Eq. 9 with the bilateral average of log luminance as the surround V.
+
+    The bilateral filter (Durand and Dorsey 2002) averages what is near in place and in value,
+    which is what the choice among eight scales is for. ``sigma_space``: share of the longer side;
+    ``sigma_range``: of log10 luminance.
+    """
+    factor, limit = _scale(scene, key, white)
+    scaled = luminance * np.float32(factor)
+    logs = log_luminance(scaled)
+    surround = bilateral(logs, sigma_space * max(logs.shape), sigma_range * np.log(10.0))
+    del logs
+    np.exp(surround, out=surround)
     return _compress(scaled, surround, limit)
 
 

@@ -1,0 +1,112 @@
+"""A tone curve that keeps contrast where the pixels are.
+
+Eilertsen, Mantiuk and Unger 2015, "Real-time noise-aware tone mapping", section 5: of all curves
+that fit the scene into the display, the one that changes the contrast of the pixels least. In
+equal bins of log luminance with a share p_k of the pixels and a slope s_k, it minimises
+sum p_k (s_k - 1)^2 with sum s_k delta = range of the display, so that s_k = 1 - lambda / p_k.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.transfer import srgb_encode
+
+Bins = NDArray[np.float64]
+
+_WIDTH = 0.25  # of a bin, in stops
+_BLUR = 0.5  # of the histogram, in stops: neighbours in luminance are treated alike
+_FLOOR = 0.1  # of a bin's share, relative to the mean share: no tone is lost
+_ENDS = (0.5, 99.9)  # percentiles between which contrast counts
+_BLACK = -8.0  # stops below white at which a display shows nothing more
+_SLOPES = (0.12, 1.1)  # least and most; a flat scene gains a little contrast
+_LIFT = 2.5  # stops by which shadows may rise above what the middle does: below is noise
+_BEYOND = 0.05  # slope above the brightest that counts: the sun's disc
+_ANCHORS = (-7.0, -1.2)  # where the median may lie, in stops below white
+_BRIGHTENING = 5.5  # stops from an exposure for the brightest to the one for the median: full, ...
+_RESTRAINT = 0.5  # ... and what part of more is given
+
+
+@dataclass(frozen=True, slots=True)
+class ContrastCurve:
+    """Log2 scene luminance to log2 display luminance (0 = white): knots of a rising line."""
+
+    scene: Bins
+    display: Bins
+
+    def __call__(self, stops: NDArray[np.floating]) -> Bins:
+        return np.asarray(np.interp(stops, self.scene, self.display))
+
+
+def fit_curve(stops: FloatArray, brightness: float, exposure: float = 0.0) -> ContrastCurve:
+    """The curve for a picture of log2 luminances ``stops``.
+
+    The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255;
+    a scene whose bright parts lie more than 5.5 stops above where the median would need exposing
+    is taken for dark, and gets half of what exceeds that. ``exposure``: stops brighter than so.
+    """
+    low, high = (float(v) for v in np.percentile(stops, _ENDS))
+    count = max(2, int(np.ceil((high - low) / _WIDTH)))
+    edges = low + _WIDTH * np.arange(count + 1)
+    histogram, _ = np.histogram(np.clip(stops, low, edges[-1]), edges)
+    share = histogram / histogram.sum()
+    weight = _smooth(share)
+    median = float(np.median(stops))
+    middle = int(np.clip(round((median - low) / _WIDTH), 1, count - 1))
+    centres = edges[:-1] + _WIDTH / 2
+
+    def curve(anchor: float) -> ContrastCurve:
+        """With the median at ``anchor`` stops of the display."""
+        room = max(anchor - _BLACK, middle * _WIDTH - _LIFT)
+        slopes = [_slopes(weight[:middle], room), _slopes(weight[middle:], -anchor)]
+        display = np.concatenate([[0.0], np.cumsum(np.concatenate(slopes)) * _WIDTH])
+        display += anchor - display[middle]
+        far = 40.0
+        return ContrastCurve(
+            np.concatenate([[low - far], edges, [edges[-1] + far]]),
+            np.concatenate([[display[0] - far], display, [display[-1] + far * _BEYOND]]),
+        )
+
+    def mean_code(anchor: float) -> float:
+        return float(255 * (share @ srgb_encode(np.minimum(2.0 ** curve(anchor)(centres), 1.0))))
+
+    dark, bright = _ANCHORS
+    for _ in range(24):
+        anchor = (dark + bright) / 2
+        if mean_code(anchor) < brightness:
+            dark = anchor
+        else:
+            bright = anchor
+    lifted = anchor - (median - float(np.percentile(stops, 98.0)))
+    anchor -= (1 - _RESTRAINT) * max(0.0, lifted - _BRIGHTENING)
+    return curve(float(np.clip(anchor + exposure, *_ANCHORS)))
+
+
+def _smooth(share: Bins) -> Bins:
+    """Shares of the bins, smoothed, none near zero."""
+    radius = int(np.ceil(3 * _BLUR / _WIDTH))
+    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) * _WIDTH / _BLUR) ** 2)
+    smooth = np.convolve(np.pad(share, radius, mode="edge"), kernel / kernel.sum(), "valid")
+    smooth = np.maximum(smooth, _FLOOR / share.size)
+    return np.asarray(smooth / smooth.sum())
+
+
+def _slopes(weight: Bins, room: float) -> Bins:
+    """The slopes of bins that must share ``room`` stops of the display."""
+    least, most = _SLOPES
+    if weight.size * _WIDTH * most <= room:
+        return np.full(weight.size, most)
+    least = min(least, 0.5 * room / (weight.size * _WIDTH))
+    low, high = -40.0, 20.0  # log2 of lambda
+    for _ in range(60):
+        middle = (low + high) / 2
+        slopes = np.clip(most - 2.0**middle / weight, least, most)
+        if slopes.sum() * _WIDTH > room:
+            low = middle
+        else:
+            high = middle
+    return np.asarray(slopes)
