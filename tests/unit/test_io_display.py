@@ -16,6 +16,7 @@ from PIL import Image
 from hdrmerge.errors import OutputError, ResourceError, UsageError
 from hdrmerge.io import read_frame, write_bytes, write_display, write_text
 from hdrmerge.io.atomic import atomic_path
+from hdrmerge.io.display import srgb_profile
 
 DEEP = picture().astype(np.uint16) * 257 + 3
 
@@ -119,3 +120,22 @@ def test_full_disk(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="does not fit"), atomic_path(tmp_path / "a"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_profile_does_not_tell_when_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    from PIL import ImageCms
+
+    before = srgb_profile()
+    made = bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    other = made[:24] + b"\x07\xe9\0\1\0\1\0\1\0\1\0\1" + made[36:]  # as if made at another time
+
+    class Another:
+        def __init__(self, _: object) -> None: ...
+
+        def tobytes(self) -> bytes:
+            return other
+
+    monkeypatch.setattr(ImageCms, "ImageCmsProfile", Another)
+    srgb_profile.cache_clear()
+    assert srgb_profile() == before
+    srgb_profile.cache_clear()
