@@ -25,6 +25,7 @@ ALLOWED = {
     "OpenEXR": ("io/",),
     "tifffile": ("io/", "simulate/"),
     "PIL": ("io/", "simulate/"),
+    "imagecodecs": ("io/",),
     "scipy": (),
     "distributed": ("batch/remote.py",),
 }
@@ -43,6 +44,7 @@ LAYERS = {
     "tonemap": NOUNS,
     "tmqi": NOUNS,
     "io": NOUNS | {"tonemap"},
+    "picture": NOUNS | {"io", "tonemap"},
     "models": NOUNS,
 }
 

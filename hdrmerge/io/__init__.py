@@ -9,9 +9,13 @@ from pathlib import Path
 from hdrmerge.errors import InputError
 from hdrmerge.frames import Frame
 from hdrmerge.io.atomic import write_bytes, write_text
+from hdrmerge.io.avif import write_avif
 from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.display import write_display
 from hdrmerge.io.exr import read_exr, write_exr
+from hdrmerge.io.gainmap import write_ultra_hdr
+from hdrmerge.io.jxl import write_jxl
+from hdrmerge.io.pq import write_pq_png
 from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
 from hdrmerge.threads import threads
 
@@ -21,11 +25,15 @@ __all__ = [
     "read_frames",
     "read_header",
     "read_radiance",
+    "write_avif",
     "write_bytes",
     "write_display",
     "write_exr",
     "write_hdr",
+    "write_jxl",
+    "write_pq_png",
     "write_text",
+    "write_ultra_hdr",
 ]
 
 
