@@ -122,10 +122,10 @@ def evaluate(
 def rate(
     name: str, method: str, estimates: list[FloatArray], bracket: SimulatedBracket
 ) -> Result:
-    """Scores of radiance (H, W, 3) in any scale, made of a bracket in memory; of several estimates
-    the best one's."""
+    """Scores of radiance (H, W, 3) in any scale, made of a bracket in memory, as the reference saw
+    it; of several estimates the best one's."""
     plain = oracle.plain_merge(bracket) * _unit(bracket)
-    return _best(name, method, estimates, _views(bracket), plain, float("nan"))[0]
+    return _best(name, method, estimates, _views(bracket)[:1], plain, float("nan"))[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -243,4 +243,4 @@ def _mean(results: list[Result]) -> Table:
         name: float(np.nanmean([result.regions[region].psnr_mu for result in results]))
         for name, region in _REGIONS.items()
     }
-    return {**table, "harm": float(np.nanmean([result.harm for result in results]))}
+    return {**table, "harm": float(np.mean([result.harm for result in results]))}

@@ -34,7 +34,10 @@ def _one_thread() -> Iterator[None]:
 def small(name: str, seed: int = 0, **values: Any) -> Any:
     """A narrow network of a kind, with weights that let no path die out."""
     torch.manual_seed(seed)
-    network = build(name, {**SMALL, **values}).eval()
+    values = {**SMALL, **values}
+    if name == "kalantari":
+        values = {"width": values["width"]}
+    network = build(name, values).eval()
     for parameter in network.parameters():
         if parameter.ndim == 1:
             nn.init.normal_(parameter, std=0.1)
@@ -53,6 +56,7 @@ def small(name: str, seed: int = 0, **values: Any) -> Any:
         ("sk-ahdrnet", 1_511_561, 48, 1_504_260),
         ("sk-ahdrnet-channel", 1_511_363, 45, 1_504_064),
         ("sk-ahdrnet-spatial", 1_220_169, 46, 1_225_732),
+        ("kalantari", 383_909, 6, 383_650),
     ],
 )
 def test_size_reach_and_work_of_the_published_widths(
@@ -130,6 +134,22 @@ def test_attention_maps_gate_the_other_frames(name: str) -> None:
     assert all(m.shape == (1, 4, 16, 16) and m.min() > 0 and m.max() < 1 for m in maps.values())
     assert not torch.equal(maps["short"], maps["long"])
     assert small("drdb-net").attention_maps(torch.rand(1, 3, 6, 16, 16)) == {}
+
+
+def test_the_weight_estimator_blends_what_the_frames_say() -> None:
+    """Kalantari and Ramamoorthi 2017, eq. 6: the mean of the H, by weights of frame and colour."""
+    network = small("kalantari")
+    frames = torch.rand(1, 3, 6, 12, 12)
+    output, h = network(frames), frames[:, :, 3:]
+    assert (output >= h.amin(dim=1) - 1e-6).all() and (output <= h.amax(dim=1) + 1e-6).all()
+    assert network.attention_maps(frames)["long"].shape == (1, 3, 12, 12)
+    last = network.layers[-1]
+    nn.init.zeros_(last.weight)
+    with torch.no_grad():  # three colours of the reference alone are wanted
+        last.bias.copy_(torch.tensor([-60.0] * 3 + [60.0] * 3 + [-60.0] * 3))
+    torch.testing.assert_close(network(frames), h[:, 1], atol=3e-4, rtol=0)
+    frames[:, :, 3:] = 0.25
+    torch.testing.assert_close(network(frames), frames[:, 0, 3:])
 
 
 def test_with_closed_gates_the_other_frames_do_not_count() -> None:
