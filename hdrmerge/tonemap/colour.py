@@ -127,19 +127,19 @@ def _pouli2013(
 
 
 def fit_gamut(linear: FloatArray, shown: FloatArray) -> FloatArray:
-    """``linear`` (H, W, 3) of luminance ``shown`` (H, W), brought into [0, 1], in place.
+    """``linear`` (H, W, 3), contiguous, of luminance ``shown`` (H, W), into [0, 1], in place.
 
     What would exceed white in one channel moves towards the grey of its luminance just as far as
     is needed: hue and luminance hold and saturation gives way, where clipping would turn a red
     lamp orange and a blue sky cyan.
     """
     # three planes at a time: numpy reduces over a short last axis ten times slower
-    peak = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2])
-    over = peak > 1.0
-    if np.any(over):
-        target = np.minimum(shown[over], np.float32(1.0))
+    peak = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2]).ravel()
+    over = np.flatnonzero(peak > 1.0)
+    if over.size:
+        flat = linear.reshape(-1, 3)
         # what is brighter than white as a whole is white
-        keep = np.maximum(1.0 - target, 0) / np.maximum(peak[over] - target, _TINY)
-        grey = target[:, None]
-        linear[over] = grey + (linear[over] - grey) * keep[:, None]
+        grey = np.minimum(shown.ravel()[over], np.float32(1.0))
+        keep = (1.0 - grey) / np.maximum(peak[over] - grey, _TINY)
+        flat[over] = grey[:, None] + (flat[over] - grey[:, None]) * keep[:, None]
     return np.clip(linear, np.float32(0.0), np.float32(1.0), out=linear)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.config import TonemapConfig
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, HalfArray, to_float
 from hdrmerge.tonemap.bands import bands, in_bands
 from hdrmerge.tonemap.colour import REC709_LUMINANCE, carrier, fit_gamut, saturate
 from hdrmerge.tonemap.operators import find_operator
@@ -19,7 +19,11 @@ _SAMPLES = 100_000  # pixels whose change of contrast the saturation correction 
 
 
 def tonemap(
-    pixels: FloatArray, config: TonemapConfig | None = None, *, bits: int = 8, dither: bool = False
+    pixels: FloatArray | HalfArray,
+    config: TonemapConfig | None = None,
+    *,
+    bits: int = 8,
+    dither: bool = False,
 ) -> NDArray[Any]:
     """A radiance map (H, W, 3), linear Rec.709, as sRGB codes: uint8, or uint16 for ``bits`` 16.
 
@@ -50,12 +54,12 @@ def tonemap(
         curve = operator.load()(scene, **parameters)
 
         def mapped(part: tuple[slice, ...]) -> FloatArray:
-            return np.asarray(curve(picture(part)), dtype=np.float32)
+            return np.ascontiguousarray(curve(picture(part)), dtype=np.float32)
     else:
         whole = operator.load()(picture((slice(None),)), scene, **parameters)
 
         def mapped(part: tuple[slice, ...]) -> FloatArray:
-            return np.asarray(whole[part], dtype=np.float32)
+            return np.ascontiguousarray(whole[part], dtype=np.float32)
 
     step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
     sparse = (slice(None, None, step), slice(None, None, step))
@@ -82,17 +86,20 @@ def tonemap(
     return codes
 
 
-def _look(pixels: FloatArray, ceiling: float) -> tuple[FloatArray, tuple[float, float, float]]:
+def _look(
+    pixels: FloatArray | HalfArray, ceiling: float
+) -> tuple[FloatArray, tuple[float, float, float]]:
     """Luminance (H, W) and the channels' means."""
     luminance = np.empty(pixels.shape[:2], np.float32)
 
     def look(rows: slice) -> NDArray[np.float64]:
         clean = _clean(pixels[rows], ceiling)
         luminance[rows] = clean @ REC709_LUMINANCE
-        return np.asarray(clean.mean(axis=(0, 1), dtype=np.float64) * clean.shape[0])
+        ones = np.ones(luminance[rows].size, np.float32)
+        return np.asarray(ones @ clean.reshape(-1, 3), dtype=np.float64)
 
     sums = np.sum(in_bands(pixels.shape, look), axis=0)
-    red, green, blue = (float(total) / len(luminance) for total in sums.tolist())
+    red, green, blue = (float(total) / luminance.size for total in sums.tolist())
     return luminance, (red, green, blue)
 
 
@@ -106,16 +113,22 @@ def count_bad(pixels: FloatArray) -> int:
     return int(sum(np.count_nonzero(~np.isfinite(pixels[rows])) for rows in bands(pixels.shape)))
 
 
-def _largest(pixels: FloatArray) -> float:
+def _largest(pixels: FloatArray | HalfArray) -> float:
     """The largest finite value; 1 where there is none."""
-    peaks = [float(pixels[rows].max(initial=0.0)) for rows in bands(pixels.shape)]
-    if not np.all(np.isfinite(peaks)):
-        parts = (pixels[rows] for rows in bands(pixels.shape))
-        peaks = [float(part.max(initial=0.0, where=np.isfinite(part))) for part in parts]
-    return max(peaks) or 1.0
+
+    def peak(rows: slice) -> float:
+        part = to_float(pixels[rows])
+        highest = float(part.max(initial=0.0))
+        if not np.isfinite(highest):
+            highest = float(part.max(initial=0.0, where=np.isfinite(part)))
+        return highest
+
+    return max(in_bands(pixels.shape, peak)) or 1.0
 
 
-def _clean(band: FloatArray, ceiling: float) -> FloatArray:
+def _clean(band: FloatArray | HalfArray, ceiling: float) -> FloatArray:
     """Finite, >= 0."""
-    clean = np.nan_to_num(band, nan=0.0, posinf=ceiling, neginf=0.0)
-    return np.maximum(clean, np.float32(0.0), out=clean)
+    values = to_float(band)
+    if not np.isfinite(values).all():
+        values = np.nan_to_num(values, nan=0.0, posinf=ceiling, neginf=0.0)
+    return np.maximum(values, np.float32(0.0))
