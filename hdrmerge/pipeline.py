@@ -39,9 +39,15 @@ class MergeResult:
 
 
 def merge_stack(
-    frames: Sequence[Frame], config: MergeConfig, *, progress: Progress | None = None
+    frames: Sequence[Frame],
+    config: MergeConfig,
+    *,
+    half: bool = False,
+    progress: Progress | None = None,
 ) -> MergeResult:
     """Merge a bracket of two or more frames, given in any order.
+
+    ``half``: keep the radiance in half floats, as an EXR does by default.
 
     Raises StackError for frames that make no bracket, WeightsError for unusable weights.
     """
@@ -70,7 +76,7 @@ def merge_stack(
                 stack, config, weights=method.weights, triple=triple, progress=tell
             )
         else:
-            fused = fuse(stack, decisions, noise, progress=tell)
+            fused = fuse(stack, decisions, noise, half=half, progress=tell)
             radiance = fused.radiance
             report.clipped_everywhere, report.filled = fused.clipped_everywhere, fused.filled
 

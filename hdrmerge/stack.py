@@ -49,20 +49,24 @@ class ExposureStack:
     def with_homographies(self, homographies: Matrix) -> ExposureStack:
         return replace(self, homographies=homographies)
 
-    def linear(self, k: int, rows: slice | None = None) -> tuple[FloatArray, NDArray[np.bool_]]:
-        """Frame k in the reference's geometry: linear (h, W, 3) float32 and its valid mask (h, W).
+    def linear(
+        self, k: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> tuple[FloatArray, NDArray[np.bool_]]:
+        """Frame k in the reference's geometry: linear (h, w, 3) float32 and its valid mask (h, w).
 
-        ``rows`` picks a band of the reference's rows (None = all). Invalid pixels lie outside the
-        frame; their values are 0.
+        ``rows`` and ``columns`` pick a part of the reference's picture. Invalid pixels lie outside
+        the frame; their values are 0.
         """
-        height = self.shape[0]
-        start, stop, _ = (rows or slice(0, height)).indices(height)
+        height, width = self.shape
+        start, stop, _ = rows.indices(height)
+        left, right, _ = columns.indices(width)
         return warp_band(
             self.frames[k],
             self.response,
             self.homographies[k],
             start,
             stop,
+            (left, right),
             mark_clipped=k > 0,  # nothing knows better than the shortest
         )
 

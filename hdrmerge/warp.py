@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.frames import Codes, FloatArray, Frame, Matrix
-
-if TYPE_CHECKING:
-    from hdrmerge.response import Response
+from hdrmerge.response import Response, look_up
 
 CLIPPED = 0.97  # linear; codes this close to full scale may be clipped light behind JPEG and noise
 _TOE = 0.002  # added before square roots: read noise about black keeps its sign
@@ -45,6 +43,8 @@ def valid_band(
             high = np.minimum(high, -rest / a)
         else:
             high = np.where(rest >= 0, high, -1.0)
+    if low.max() <= 0 and high.min() >= width - 1:
+        return np.ones((stop - start, width), np.bool_)
     x = np.arange(width, dtype=np.float64)
     return (x >= low) & (x <= high)
 
@@ -55,10 +55,13 @@ def warp_band(
     homography: Matrix,
     start: int,
     stop: int,
+    columns: tuple[int, int] | None = None,
     *,
     mark_clipped: bool = True,
 ) -> tuple[FloatArray, NDArray[np.bool_]]:
     """Rows ``start:stop`` of the reference's pixel grid, sampled from ``frame`` and linearised.
+
+    ``columns`` (first, end) picks a part of the rows (None = all).
 
     Returns linear values (h, W, 3) float32 with 0 = black level and 1 = the frame's saturation,
     and a mask (h, W) of the pixels that lie inside the frame; values outside are 0. With
@@ -67,21 +70,22 @@ def warp_band(
     the shortest frame does without, since its blend is the best that is known. The identity copies
     rows without interpolation.
     """
+    left, right = columns or (0, frame.shape[1])
     if np.array_equal(homography, np.eye(3)):
-        linear = response.linearise(frame, frame.pixels[start:stop])
+        linear = response.linearise(frame, frame.pixels[start:stop, left:right])
         return linear, np.ones(linear.shape[:2], np.bool_)
     import cv2
 
-    width = frame.shape[1]
-    valid = valid_band(homography, frame.shape, start, stop, width)
-    box = _source_box(homography, valid, start, frame.shape)
+    width = right - left
+    to_reference = np.array([[1.0, 0, left], [0, 1, start], [0, 0, 1]])
+    homography = homography @ to_reference
+    valid = valid_band(homography, frame.shape, 0, stop - start, width)
+    box = _source_box(homography, valid, frame.shape)
     if box is None:
         return np.zeros((stop - start, width, 3), np.float32), valid
     x0, x1, y0, y1 = box
     root = _root(frame, response, frame.pixels[y0:y1, x0:x1])
-    to_source = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]])
-    from_band = np.array([[1.0, 0, 0], [0, 1, start], [0, 0, 1]])
-    matrix = to_source @ homography @ from_band
+    matrix = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ homography
     size = (width, stop - start)
 
     def sample(image: NDArray[Any], kernel: int) -> NDArray[Any]:
@@ -103,13 +107,13 @@ def warp_band(
 
 
 def _source_box(
-    homography: Matrix, valid: NDArray[np.bool_], start: int, shape: tuple[int, int]
+    homography: Matrix, valid: NDArray[np.bool_], shape: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
     """The part x0:x1, y0:y1 of the frame that the valid pixels of a band are interpolated from."""
     rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
     if not rows.size:
         return None
-    corners = [[x, y, 1.0] for x in columns[[0, -1]] for y in start + rows[[0, -1]]]
+    corners = [[x, y, 1.0] for x in columns[[0, -1]] for y in rows[[0, -1]]]
     mapped = np.array(corners, dtype=np.float64) @ homography.T
     u, v = mapped[:, 0] / mapped[:, 2], mapped[:, 1] / mapped[:, 2]
     x0, x1 = np.clip([u.min() - _MARGIN, u.max() + _MARGIN + 1], 0, shape[1])
@@ -121,11 +125,9 @@ def _root(frame: Frame, response: Response, codes: Codes) -> FloatArray:
     """Square roots of linear values, where interpolation is best: photon noise is even there, and
     an edge rings far less than in linear light."""
     if codes.dtype == np.uint8:
-        import cv2
-
         levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-        table = response.linearise(frame, levels)
-        return np.asarray(cv2.LUT(codes, np.sqrt(np.maximum(table + np.float32(_TOE), 0))))
+        table = response.linearise(frame, levels)[0]
+        return look_up(codes, np.sqrt(np.maximum(table + np.float32(_TOE), 0)))
     linear = response.linearise(frame, codes)
     linear += np.float32(_TOE)
     np.maximum(linear, 0, out=linear)

@@ -290,7 +290,7 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
     from hdrmerge.tonemap import tonemap
 
     if outputs.preview is not None:
-        io.write_display(outputs.preview, tonemap(result.radiance.pixels, outputs.tonemap))
+        io.write_display(outputs.preview, tonemap(result.radiance.stored, outputs.tonemap))
     if outputs.ghost_map is not None:
         shape = result.radiance.stored.shape
         io.write_display(outputs.ghost_map, ghost_picture(result, shape[0], shape[1]))

@@ -9,27 +9,28 @@ that follows the sample's own noise biases the mean towards dark samples.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from hdrmerge.frames import Decisions, FloatArray, RadianceMap
+from hdrmerge.frames import Decisions, FloatArray, HalfArray, RadianceMap, to_half
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
 
-Planes = Sequence[FloatArray]  # red, green and blue, (h, W) each
+Planes = Sequence[FloatArray]  # red, green and blue, (h, w) each
+Tile = tuple[slice, slice]  # rows and columns
 
-_BAND_BYTES = 12 << 20  # of the samples that one worker holds
-_HALO = 2  # rows that the clipping test looks beyond a band
+_TILE = 128, 1024  # what merging so many rows and columns needs stays in the processor's cache
+_HALO = 2  # pixels that the clipping test looks beyond a tile
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
 _AROUND = (0.85, 0.93)  # and between these of the mean around it: noise hides single clipped ones
 _DARK = (0.1, 0.3)  # below, what a clipped neighbour lends a demosaiced sample does not matter
 _SHORTEST = np.float32(1e-4)  # what is left of the shortest frame's weight where it clips
-_NO_TRUST = np.float32(0.05)  # and less is none: 64 times the exposure outweighs small factors
+_NO_TRUST = 0.05  # and less is none: 64 times the exposure outweighs small factors
 _ENOUGH = 0.5  # below this trust the result turns to the reference's own value
 
 
@@ -47,73 +48,66 @@ def fuse(
     decisions: Decisions | None,
     noise: NoiseModel,
     *,
+    half: bool = False,
     progress: Callable[[str, float], None] | None = None,
 ) -> Fused:
     """Merge ``stack`` to radiance in linear Rec.709, the reference's saturation = 1.
 
     ``decisions`` (None: trust everything) may be smaller than the frames. Where no frame is
     trusted and unclipped the result is the reference's own value, or the fill where that is
-    brighter. Bands of rows are merged by two threads; memory does not grow with the number of
-    rows beyond the result itself.
+    brighter. Tiles are merged side by side; memory does not grow with the number of pixels beyond
+    the result itself, which is of half floats with ``half``.
     """
     height, width = stack.shape
-    radiance = np.empty((height, width, 3), np.float32)
-    rows = int(np.clip(_BAND_BYTES // (width * 12 * len(stack)), 16, 256))
-    starts = range(0, height, rows)
+    radiance = np.empty((height, width, 3), np.float16 if half else np.float32)
+    tiles = [
+        (slice(y, min(y + _TILE[0], height)), slice(x, min(x + _TILE[1], width)))
+        for y in range(0, height, _TILE[0])
+        for x in range(0, width, _TILE[1])
+    ]
     counts = np.zeros(2)
-    done = 0
-    lock = threading.Lock()
-
-    def band(start: int) -> None:
-        nonlocal done
-        count = _fuse_band(stack, decisions, noise, radiance, start, min(start + rows, height))
-        with lock:
-            counts[:] += count
-            done += 1
-            if progress is not None:
-                progress("fuse", done / len(starts))
-
     with ThreadPoolExecutor(threads()) as pool:
-        for future in [pool.submit(band, start) for start in starts]:
-            future.result()
+        merge = partial(_fuse_tile, stack, decisions, noise, radiance)
+        for done, count in enumerate(pool.map(merge, tiles), 1):
+            counts += count
+            if progress is not None:
+                progress("fuse", done / len(tiles))
     clipped, filled = counts / (height * width)
     return Fused(RadianceMap(radiance), float(clipped), float(filled))
 
 
-def _fuse_band(
+def _fuse_tile(
     stack: ExposureStack,
     decisions: Decisions | None,
     noise: NoiseModel,
-    out: FloatArray,
-    start: int,
-    stop: int,
+    out: FloatArray | HalfArray,
+    tile: Tile,
 ) -> tuple[int, int]:
-    """Merge rows ``start:stop`` into ``out``; returns how many pixels clip, and are filled."""
+    """Merge a tile into ``out``; returns how many of its pixels clip, and are filled."""
     import cv2
 
     height, width = stack.shape
-    top, bottom = max(0, start - _HALO), min(height, stop + _HALO)
-    inner = slice(start - top, stop - top)
-    rows = (start, stop)
+    outer, inner = _with_halo(tile, stack.shape)
     reference, exposures = stack.reference, stack.exposures.astype(np.float32)
 
     samples: list[Planes] = []
-    weights: list[FloatArray] = []  # (h, W): unclipped times trusted
-    coverage = np.zeros((stop - start, width), np.float32)
-    clipped = np.ones((stop - start, width), np.bool_)
+    weights: list[FloatArray] = []  # (h, w): unclipped times trusted
+    coverage = np.zeros(out[tile].shape[:2], np.float32)
+    clipped = np.ones(coverage.shape, np.bool_)
     for k in range(len(stack)):
-        linear, valid = stack.linear(k, slice(top, bottom))
-        usable = unclipped(linear, demosaiced=stack.frames[k].encoding == "linear")[inner]
+        linear, valid = stack.linear(k, *outer)
+        planes = cv2.split(linear)
+        usable = unclipped(planes, demosaiced=stack.frames[k].encoding == "linear")[inner]
         clipped &= (usable < 0.5) | ~valid[inner]
-        samples.append(cv2.split(linear[inner]))
+        samples.append([plane[inner] for plane in planes])
         weight = valid[inner].astype(np.float32)
+        trust = None
         if decisions is not None and k != reference:
-            trust = _resample(decisions.trust[k], rows, (height, width))
-            weight *= np.where(trust < _NO_TRUST, np.float32(0.0), trust)
+            trust = _resample(decisions.trust[k], tile, (height, width))
+            weight *= cv2.threshold(trust, _NO_TRUST, 0.0, cv2.THRESH_TOZERO)[1]
         if k == 0:
             np.maximum(coverage, weight, out=coverage)
-            np.maximum(usable, _SHORTEST, out=usable)
-            weight *= usable
+            weight *= np.maximum(usable, _SHORTEST)
         else:
             weight *= usable
             np.maximum(coverage, weight, out=coverage)
@@ -127,22 +121,33 @@ def _fuse_band(
         fallback = np.stack(own, axis=1)
         share = 1.0 - coverage[poor] / np.float32(_ENOUGH)
         if decisions is not None and decisions.fill is not None:
-            fill = _resample(decisions.fill, rows, (height, width))[poor]
+            fill = _resample(decisions.fill, tile, (height, width))[poor]
             amount = np.ones_like(share)
             if decisions.fill_weight is not None:
-                amount = _resample(decisions.fill_weight, rows, (height, width))[poor]
+                amount = _resample(decisions.fill_weight, tile, (height, width))[poor]
             amount *= share  # the rim of what clips is known well enough
             fallback += amount[:, None] * _brighter(fill, fallback)
             filled = int(np.count_nonzero(share * amount > 0.5))
         merged[poor] += share[:, None] * (fallback - merged[poor])
 
     _to_rec709(merged, stack, samples[0])
-    np.maximum(merged, 0.0, out=out[start:stop])
+    merged = cv2.max(merged, 0.0)
+    out[tile] = to_half(merged) if out.dtype == np.float16 else merged
     return int(np.count_nonzero(clipped)), filled
 
 
-def unclipped(linear: FloatArray, *, demosaiced: bool = False) -> FloatArray:
-    """(h, W) in [0, 1]: how surely a linear frame (h, W, 3) is below saturation.
+def _with_halo(tile: Tile, shape: tuple[int, int]) -> tuple[Tile, Tile]:
+    """A tile with what the clipping test sees around it, and where in that the tile itself lies."""
+    outer, inner = [], []
+    for part, length in zip(tile, shape, strict=True):
+        first = max(0, part.start - _HALO)
+        outer.append(slice(first, min(length, part.stop + _HALO)))
+        inner.append(slice(part.start - first, part.stop - first))
+    return (outer[0], outer[1]), (inner[0], inner[1])
+
+
+def unclipped(linear: FloatArray | Planes, *, demosaiced: bool = False) -> FloatArray:
+    """(h, w) in [0, 1]: how surely a linear frame, (h, w, 3) or its planes, is below saturation.
 
     Judged by the largest channel, so that all three fade out together and highlights keep their
     hue, at the pixel and in the mean around it: near saturation noise, and JPEG beside bright
@@ -151,7 +156,7 @@ def unclipped(linear: FloatArray, *, demosaiced: bool = False) -> FloatArray:
     """
     import cv2
 
-    red, green, blue = cv2.split(linear)
+    red, green, blue = cv2.split(linear) if isinstance(linear, np.ndarray) else linear
     brightest = cv2.max(cv2.max(red, green), blue)
     if float(brightest.max()) <= _AROUND[0]:
         return np.ones(brightest.shape, np.float32)
@@ -237,16 +242,24 @@ def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: Planes) -> No
         merged[:] = merged @ frame.to_rec709.astype(np.float32).T
 
 
-def _resample(plane: FloatArray, rows: tuple[int, int], shape: tuple[int, int]) -> FloatArray:
-    """``rows`` of a proxy plane (h, w[, c]) brought to the frames' ``shape``, bilinearly."""
+def _resample(plane: FloatArray, tile: Tile, shape: tuple[int, int]) -> FloatArray:
+    """A tile of a proxy plane (h, w[, c]) brought to the frames' ``shape``, bilinearly."""
     import cv2
 
-    (start, stop), (height, width), (h, w) = rows, shape, plane.shape[:2]
-    if (h, w) == (height, width):
-        return plane[start:stop]
-    sx, sy = w / width, h / height
-    matrix = np.array([[sx, 0, (sx - 1) / 2], [0, sy, (start + 0.5) * sy - 0.5]])
+    if plane.shape[:2] == shape:
+        return plane[tile]
+    part, matrix = [], np.zeros((2, 3))
+    for axis, (own, full) in enumerate(zip(plane.shape, shape, strict=False)):
+        scale = own / full
+        first, last = ((n + 0.5) * scale - 0.5 for n in (tile[axis].start, tile[axis].stop - 1))
+        part.append(slice(max(0, int(first) - 1), min(own, int(last) + 3)))
+        matrix[1 - axis, [1 - axis, 2]] = scale, first - part[axis].start
+    rows, columns = tile
+    size = (columns.stop - columns.start, rows.stop - rows.start)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    size = (width, stop - start)
-    band = cv2.warpAffine(plane, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(band, dtype=np.float32)
+    near = plane[tuple(part)]
+    if near.ndim == 2 and near.min() == near.max():
+        return np.full(size[::-1], near[0, 0], np.float32)
+    return np.asarray(
+        cv2.warpAffine(near, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    )

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.errors import InputError, OutputError, UsageError
-from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, RadianceMap
+from hdrmerge.frames import (
+    HALF_MAX,
+    REC709_CHROMATICITIES,
+    CaptureSettings,
+    FloatArray,
+    RadianceMap,
+    to_half,
+)
 from hdrmerge.io.atomic import atomic_path
 from hdrmerge.io.detect import enough_memory, open_input
 from hdrmerge.io.encoded import check_size
@@ -25,7 +32,7 @@ from hdrmerge.io.metadata import attributes_of
 from hdrmerge.report import MergeReport
 from hdrmerge.threads import coder_threads
 
-HALF_MAX = 65504.0
+_HALF_MAX_BITS = 0x7BFF
 COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab")
 _MAX_RATIO = 20_000  # five times what DWAB makes of an all black picture, half floats to bytes
 _NAMES = {"none": "no"}  # ours to OpenEXR's
@@ -60,11 +67,13 @@ def write_exr(
         raise UsageError(
             f"There is no EXR compression {compression!r}.", f"Use {', '.join(COMPRESSIONS)}."
         )
-    pixels: Any = np.ascontiguousarray(radiance.pixels)
+    pixels: Any = np.ascontiguousarray(radiance.pixels if float32 else radiance.stored)
     clipped = 0
-    if not float32:
+    if pixels.dtype == np.float16:
+        clipped = int(np.count_nonzero(pixels.view(np.uint16) >= _HALF_MAX_BITS))
+    elif not float32:
         clipped = int(np.count_nonzero(pixels > HALF_MAX))
-        pixels = (np.minimum(pixels, HALF_MAX) if clipped else pixels).astype(np.float16)
+        pixels = to_half(pixels)
     header = {
         "type": OpenEXR.scanlineimage,
         "compression": getattr(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, HalfArray
 
 Curve = Callable[[FloatArray], FloatArray]
 
@@ -37,7 +37,7 @@ class Statistics:
 
 def measure(
     luminance: FloatArray,
-    pixels: FloatArray | None = None,
+    pixels: FloatArray | HalfArray | None = None,
     mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0),
 ) -> Statistics:
     """Statistics that neither a black border nor the sun's disc can upset; black gives ones.
@@ -52,7 +52,8 @@ def measure(
         return Statistics()
     colours = sample[:, None].repeat(3, 1) if pixels is None else pixels[::step, ::step][positive]
     maximum = float(luminance.max())
-    colours = np.clip(np.nan_to_num(colours, posinf=maximum), 0, None)
+    colours = np.nan_to_num(colours.astype(np.float32), posinf=maximum)
+    colours = np.clip(colours, 0, None)
     low, bright, high = (float(v) for v in np.percentile(sample, (1.0, 90.0, 99.0)))
     log_average = float(np.exp(np.mean(np.log(np.clip(sample, low, high)), dtype=np.float64)))
     return Statistics(log_average, low, bright, high, maximum, mean_rgb, sample, colours, luminance)

@@ -190,7 +190,7 @@ def test_bands_leave_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
     stack = photograph(scene, (1 / 8, 1, 8), 1, 1500, 4)
     decisions = Decisions(trust=rng.uniform(0, 1, (3, 35, 25)).astype(np.float32))
     whole = fuse(stack, decisions, NOISE)
-    monkeypatch.setattr("hdrmerge.fusion.radiometric._BAND_BYTES", 1)
+    monkeypatch.setattr("hdrmerge.fusion.radiometric._TILE", (16, 17))
     banded = fuse(stack, decisions, NOISE)
     assert np.allclose(whole.radiance.pixels, banded.radiance.pixels, rtol=1e-5, atol=1e-6)
     assert whole.clipped_everywhere == banded.clipped_everywhere
