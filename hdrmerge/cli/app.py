@@ -22,6 +22,7 @@ from hdrmerge.errors import ExitCode, sentence
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "fuse": ("hdrmerge.cli.fuse", "fuse", "Photographs"),
     "batch": ("hdrmerge.cli.batch", "batch", "Photographs"),
+    "watch": ("hdrmerge.cli.watch", "watch", "Photographs"),
     "tonemap": ("hdrmerge.cli.tonemap", "tonemap", "Photographs"),
     "info": ("hdrmerge.cli.info", "info", "Photographs"),
     "response": ("hdrmerge.cli.response", "response", "Photographs"),
