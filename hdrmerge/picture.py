@@ -14,12 +14,13 @@ from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
 
 if TYPE_CHECKING:
-    from hdrmerge.frames import CaptureSettings, Codes, FloatArray
+    from hdrmerge.frames import CaptureSettings, Codes, FloatArray, HalfArray
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".avif", ".jxl")
 # suffix -> bits a value that ordinary and HDR pictures may have, the default first
 _SDR_BITS = {".jpg": (8,), ".jpeg": (8,), ".png": (8, 16), ".tif": (8, 16), ".tiff": (8, 16)}
 _HDR_BITS = {".jpg": (8,), ".jpeg": (8,), ".png": (16,), ".avif": (10, 12), ".jxl": (16,)}
+_NAMES = {".jpg": "JPEG", ".tif": "TIFF", ".jxl": "JPEG XL"}
 _MIDDLE = (0.05, 0.5)  # display luminance of what counts as the middle of a picture
 _SAMPLES = 500_000
 
@@ -58,7 +59,7 @@ class PictureFormat:
             raise UsageError(f"{path}: pictures are {listed}.", "Choose one of these.")
         if self.depth is not None and self.depth not in known[suffix]:
             held = " or ".join(map(str, known[suffix]))
-            kind = suffix[1:].upper() + (" for HDR screens" if self.is_hdr(path) else "")
+            kind = _NAMES.get(suffix, suffix[1:].upper()) + (" for HDR screens" if self.is_hdr(path) else "")
             raise UsageError(
                 f"{path}: {kind} holds {held} bits a value, not {self.depth}.",
                 "Choose another depth or suffix, or leave out --depth.",
@@ -89,7 +90,7 @@ class PictureFormat:
 
 def write_picture(
     path: Path,
-    pixels: FloatArray,
+    pixels: FloatArray | HalfArray,
     config: TonemapConfig | None = None,
     form: PictureFormat | None = None,
     settings: CaptureSettings | None = None,
@@ -114,7 +115,7 @@ def write_picture(
     suffix = path.suffix.lower()
     gain_map = suffix in (".jpg", ".jpeg")
     white = form.diffuse_white
-    sample = pixels if gain_map else _reduced(pixels)
+    sample = pixels if gain_map else _sample(pixels)
     if gain_map or white is None:
         codes = tonemap(sample, config, dither=form.dither)
         white = diffuse_white(sample, codes) if white is None else white
@@ -130,7 +131,7 @@ def write_picture(
     return {"diffuse_white": white, "peak": form.peak, "clipped": clipped}
 
 
-def diffuse_white(pixels: FloatArray, codes: Codes) -> float:
+def diffuse_white(pixels: FloatArray | HalfArray, codes: Codes) -> float:
     """The radiance of which the tone-mapped picture ``codes`` (uint8) makes white, by its middle.
 
     Where display luminance is neither dark nor bright, the operator multiplied radiance by about
@@ -142,10 +143,9 @@ def diffuse_white(pixels: FloatArray, codes: Codes) -> float:
     from hdrmerge.tonemap.colour import REC709_LUMINANCE
     from hdrmerge.tonemap.transfer import srgb_decode
 
-    step = max(1, int((pixels.shape[0] * pixels.shape[1] / _SAMPLES) ** 0.5))
-    scene = pixels[::step, ::step] @ REC709_LUMINANCE
+    scene = _sample(pixels) @ REC709_LUMINANCE
     linear = srgb_decode(np.linspace(0, 1, 256, dtype=np.float32))
-    shown = np.take(linear, codes[::step, ::step]) @ REC709_LUMINANCE
+    shown = np.take(linear, _sample(codes)) @ REC709_LUMINANCE
     seen = np.isfinite(scene) & (scene > 0) & (shown > 0)
     middle = seen & (shown > _MIDDLE[0]) & (shown < _MIDDLE[1])
     chosen = middle if middle.any() else seen
@@ -155,7 +155,7 @@ def diffuse_white(pixels: FloatArray, codes: Codes) -> float:
     return float(np.exp(np.clip(ratio, -80, 80)))
 
 
-def _light(pixels: FloatArray, white: float, peak: float) -> tuple[FloatArray, float]:
+def _light(pixels: FloatArray | HalfArray, white: float, peak: float) -> tuple[FloatArray, float]:
     """Light relative to diffuse white, finite, from 0 to the peak, and the fraction clipped."""
     import numpy as np
 
@@ -174,14 +174,7 @@ def _light(pixels: FloatArray, white: float, peak: float) -> tuple[FloatArray, f
     return light, sum(in_bands(pixels.shape, convert)) / (pixels.shape[0] * pixels.shape[1])
 
 
-def _reduced(pixels: FloatArray) -> FloatArray:
-    """About ``_SAMPLES`` pixels, each an average, to see what the operator would do."""
-    import cv2
-
-    height, width = pixels.shape[:2]
-    scale = (_SAMPLES / (height * width)) ** 0.5
-    if scale >= 1:
-        return pixels
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    reduced: FloatArray = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    return reduced
+def _sample(pixels: Codes) -> Codes:
+    """Every so many pixels, up to ``_SAMPLES``, to see what the operator would do."""
+    step = max(1, int((pixels.shape[0] * pixels.shape[1] / _SAMPLES) ** 0.5))
+    return pixels[::step, ::step]

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
 import typer
 
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.options import PICTURE_SUFFIXES, Json, Quiet, check_input, check_output
+from hdrmerge.cli.options import Json, Quiet, check_input, check_output
+from hdrmerge.cli.picture_options import (
+    Depth,
+    DiffuseWhite,
+    Dither,
+    GainMap,
+    Gps,
+    Hdr,
+    Peak,
+    Quality,
+)
 from hdrmerge.cli.tonemap_options import (
     ALL,
     PREVIEW,
@@ -21,12 +32,16 @@ from hdrmerge.cli.tonemap_options import (
 )
 from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
+from hdrmerge.picture import PICTURE_SUFFIXES, PictureFormat
 
 
 def tonemap(
-    image: Annotated[Path, typer.Argument(metavar="IN", help="HDR file: .exr or .hdr.")],
+    image: Annotated[
+        Path, typer.Argument(metavar="IN", help="HDR file: EXR, Radiance HDR, PFM or float TIFF.")
+    ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Picture to write: .jpg, .png or .tif.")
+        Path,
+        typer.Option("--output", "-o", help="Picture to write: .jpg, .png, .tif, .avif or .jxl."),
     ],
     op: Op = None,
     settings: Set = None,
@@ -47,9 +62,14 @@ def tonemap(
     ] = None,
     colour: Colour = None,
     saturation: Saturation = None,
-    depth: Annotated[
-        Literal["8", "16"], typer.Option(help="Bits a value; 16 for PNG and TIFF.")
-    ] = "8",
+    hdr: Hdr = False,
+    depth: Depth = None,
+    quality: Quality = None,
+    dither: Dither = True,
+    gps: Gps = True,
+    diffuse_white: DiffuseWhite = None,
+    peak: Peak = 1000.0,
+    gain_map: GainMap = "exact",
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -57,27 +77,44 @@ def tonemap(
     console = Console(quiet=quiet, as_json=as_json)
     check_input(image)
     check_output(output, PICTURE_SUFFIXES, [image])
-    if depth == "16" and output.suffix.lower() in (".jpg", ".jpeg"):
-        raise UsageError("JPEG holds 8 bits a value.", "Write .png or .tif, or leave out --depth.")
+    form = PictureFormat(
+        hdr=hdr,
+        depth=depth,
+        quality=quality,
+        dither=dither,
+        diffuse_white=diffuse_white,
+        peak=peak,
+        gain_map=gain_map,
+    )
+    form.check(output)
     config = tonemap_config(op, settings, exposure, colour, saturation, key=key, white=white)
-    if config.operator == ALL and depth == "16":
-        raise UsageError("The contact sheet has 8 bits a value.", "Leave out --depth.")
-    tonemap_file(image, output, config=config, bits=int(depth), console=console)
+    if config.operator == ALL and (form.is_hdr(output) or form.bits(output) != 8):
+        raise UsageError(
+            "The contact sheet is an ordinary picture of 8 bits a value.",
+            "Write .jpg, .png or .tif, without --hdr and --depth.",
+        )
+    shown = tonemap_file(image, output, config=config, form=form, gps=gps, console=console)
     if as_json:
-        console.product_json({"output": str(output), "operator": config.operator})
+        console.product_json({"output": str(output), "operator": config.operator, **shown})
     else:
-        console.say(f"Wrote {output}.")
+        console.say(f"Wrote {output}{describe_hdr(shown)}.")
 
 
 def tonemap_file(
-    image: Path, output: Path, *, config: TonemapConfig, bits: int, console: Console
-) -> None:
-    """Read, map and write."""
+    image: Path,
+    output: Path,
+    *,
+    config: TonemapConfig,
+    form: PictureFormat,
+    gps: bool,
+    console: Console,
+) -> dict[str, Any]:
+    """Read, map and write; returns what ``write_picture`` decided for an HDR screen."""
     from hdrmerge import io
+    from hdrmerge.picture import write_picture
     from hdrmerge.tonemap import contact_sheet, count_bad
-    from hdrmerge.tonemap import tonemap as apply
 
-    pixels, _ = io.read_radiance(image)
+    pixels, facts = io.read_radiance(image)
     bad = count_bad(pixels)
     if bad:
         console.warn(
@@ -85,7 +122,19 @@ def tonemap_file(
             "infinity as the brightest value."
         )
     if config.operator == ALL:
-        codes = contact_sheet(pixels, config)
-    else:
-        codes = apply(pixels, config, bits=bits)
-    io.write_display(output, codes)
+        io.write_display(output, contact_sheet(pixels, config))
+        return {}
+    settings = io.settings_of(facts["attributes"])
+    if not gps:
+        settings = replace(settings, location=None)
+    return write_picture(output, pixels, config, form, settings)
+
+
+def describe_hdr(shown: dict[str, Any]) -> str:
+    """What ``write_picture`` decided, for people; empty for an ordinary picture."""
+    if not shown:
+        return ""
+    return (
+        f": radiance {shown['diffuse_white']:.3g} is shown at 203 cd/m2, and "
+        f"{shown['clipped']:.1%} of the pixels are brighter than {shown['peak']:g}"
+    )

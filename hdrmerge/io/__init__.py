@@ -15,6 +15,7 @@ from hdrmerge.io.display import write_display
 from hdrmerge.io.exr import read_exr, write_exr
 from hdrmerge.io.gainmap import write_ultra_hdr
 from hdrmerge.io.jxl import write_jxl
+from hdrmerge.io.metadata import settings_of
 from hdrmerge.io.pq import write_pq_png
 from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
 from hdrmerge.threads import threads
@@ -25,6 +26,7 @@ __all__ = [
     "read_frames",
     "read_header",
     "read_radiance",
+    "settings_of",
     "write_avif",
     "write_bytes",
     "write_display",
