@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +33,7 @@ from hdrmerge.cli.options import (
     expand_paths,
     parse_numbers,
 )
+from hdrmerge.cli.picture_options import Gps, Hdr
 from hdrmerge.cli.report import show_report
 from hdrmerge.cli.tonemap_options import (
     ALL,
@@ -46,6 +47,8 @@ from hdrmerge.cli.tonemap_options import (
 from hdrmerge.config import Colour as ColourName
 from hdrmerge.config import MergeConfig, TonemapConfig
 from hdrmerge.errors import OutputError, StackError, UsageError
+from hdrmerge.picture import PICTURE_SUFFIXES as PREVIEW_SUFFIXES
+from hdrmerge.picture import PictureFormat
 
 if TYPE_CHECKING:
     from hdrmerge.pipeline import MergeResult
@@ -59,6 +62,8 @@ class Outputs:
     radiance: Path
     preview: Path | None = None
     tonemap: TonemapConfig = field(default_factory=TonemapConfig)
+    form: PictureFormat = field(default_factory=PictureFormat)
+    gps: bool = True
     ghost_map: Path | None = None
     attention_map: Path | None = None
     report: Path | None = None
@@ -141,6 +146,8 @@ def fuse(
     exposure: Exposure = 0.0,
     colour: Colour = None,
     saturation: Saturation = None,
+    hdr: Hdr = False,
+    gps: Gps = True,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -149,7 +156,9 @@ def fuse(
     outputs = Outputs(
         radiance=output,
         preview=preview,
-        tonemap=preview_config(preview, op, settings, exposure, colour, saturation),
+        tonemap=preview_config(preview, op, settings, exposure, colour, saturation, hdr),
+        form=PictureFormat(hdr=hdr),
+        gps=gps,
         ghost_map=ghost_map,
         attention_map=attention_map,
         report=report,
@@ -189,10 +198,11 @@ def preview_config(
     exposure: float,
     colour: ColourName | None,
     saturation: float | None,
+    hdr: bool,
 ) -> TonemapConfig:
     """How the preview is tone-mapped; raises UsageError, also where there is none to be made."""
-    given = (op, settings or None, exposure or None, colour, saturation)
-    names = ("--op", "--set", "--exposure", "--colour", "--saturation")
+    given = (op, settings or None, exposure or None, colour, saturation, hdr or None)
+    names = ("--op", "--set", "--exposure", "--colour", "--saturation", "--hdr")
     useless = [name for name, value in zip(names, given, strict=True) if value is not None]
     if preview is None and useless:
         raise UsageError(
@@ -239,7 +249,7 @@ def check_outputs(outputs: Outputs, inputs: list[Path]) -> None:
     """Raise before any work where an output could not be written."""
     check_output(outputs.radiance, HDR_SUFFIXES, inputs)
     wanted = [
-        (outputs.preview, PICTURE_SUFFIXES),
+        (outputs.preview, PREVIEW_SUFFIXES),
         (outputs.ghost_map, PICTURE_SUFFIXES),
         (outputs.report, (".json",)),
     ]
@@ -251,6 +261,8 @@ def check_outputs(outputs: Outputs, inputs: list[Path]) -> None:
         if path.resolve() in taken:
             raise UsageError(f"{path} is named for two outputs.", "Give each output its own name.")
         taken.add(path.resolve())
+    if outputs.preview is not None:
+        outputs.form.check(outputs.preview)
 
 
 def make_folder(folder: Path) -> None:
@@ -277,6 +289,8 @@ def fuse_files(
         half = outputs.radiance.suffix.lower() == ".exr" and not outputs.float32
         result = merge_stack(frames, config, half=half, progress=progress)
         del frames
+        if not outputs.gps:
+            result = replace(result, settings=replace(result.settings, location=None))
         if progress is not None:
             progress("write", 0.5)
         write_results(result, outputs)
@@ -286,11 +300,17 @@ def fuse_files(
 def write_results(result: MergeResult, outputs: Outputs) -> None:
     """The HDR file last, so that it stands for a merge that ended well."""
     from hdrmerge import io
+    from hdrmerge.picture import write_picture
     from hdrmerge.results import ghost_picture, write_radiance
-    from hdrmerge.tonemap import tonemap
 
     if outputs.preview is not None:
-        io.write_display(outputs.preview, tonemap(result.radiance.stored, outputs.tonemap))
+        write_picture(
+            outputs.preview,
+            result.radiance.stored,
+            outputs.tonemap,
+            outputs.form,
+            result.settings,
+        )
     if outputs.ghost_map is not None:
         shape = result.radiance.stored.shape
         io.write_display(outputs.ghost_map, ghost_picture(result, shape[0], shape[1]))
