@@ -66,9 +66,10 @@ def merge_stack(
         decisions = decide(stack, noise, method, config, tell)
     with clock.stage("fuse"):
         if method.kind == "reconstruct":
-            from hdrmerge.fusion.learned import attention_maps, choose_three, reconstruct
+            from hdrmerge.fusion.learned import attention_maps, reconstruct
+            from hdrmerge.fusion.triple import choose_three
 
-            triple = choose_three(stack)
+            triple = choose_three(stack, method.weights)
             report.warnings += triple.warnings
             if config.attention:
                 attention = attention_maps(stack, config, weights=method.weights, triple=triple)

@@ -7,19 +7,19 @@ direct network (AHDRNet and its kin) makes the radiance itself from exactly thre
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hdrmerge.config import MergeConfig
-from hdrmerge.errors import ResourceError, StackError, UsageError, WeightsError
+from hdrmerge.config import Device, MergeConfig
+from hdrmerge.errors import ResourceError, UsageError, WeightsError
 from hdrmerge.frames import Decisions, FloatArray, RadianceMap
 from hdrmerge.fusion import classic
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
+from hdrmerge.fusion.triple import Triple, choose_three
 from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.device import select_device
 from hdrmerge.models.encoding import decode_radiance, encode_pairs
@@ -28,18 +28,6 @@ from hdrmerge.models.tiling import Precision, is_out_of_memory, run_tiled
 from hdrmerge.stack import ExposureStack
 
 Progress = Callable[[str, float], None]
-
-PUBLISHED_STEP = 2.0  # stops between the three frames of the published networks
-STEP_TOLERANCE = 1.25
-
-
-@dataclass(frozen=True, slots=True)
-class Triple:
-    """Three frames of a stack for a direct network: ``frames`` are indices (short, reference,
-    long); ``warnings`` say where they are not what such networks were published for."""
-
-    frames: tuple[int, int, int]
-    warnings: tuple[str, ...]
 
 
 def decide(
@@ -106,8 +94,8 @@ def reconstruct(
     frame's is the most it can reach. Raises StackError for fewer than three frames, WeightsError,
     ResourceError.
     """
-    triple = triple or choose_three(stack)
-    network, _ = _load(config, weights)
+    network, found = _load(config, weights)
+    triple = triple or choose_three(stack, found)
     linear, exposures = _three_frames(stack, triple)
     on_device = exposures.to(_device(network))
     outputs = run_tiled(
@@ -139,8 +127,8 @@ def attention_maps(
     (H, W) float32 in [0, 1] each, the mean over the feature channels. ``weights`` and ``triple`` as
     in ``reconstruct``. Raises what that raises, and UsageError for a network without attention.
     """
-    triple = triple or choose_three(stack)
     network, found = _load(config, weights)
+    triple = triple or choose_three(stack, found)
     if not getattr(network, "attention", True):
         raise UsageError(f"The network of {found.name} has no attention.", "Leave out the map.")
     linear, exposures = _three_frames(stack, triple)
@@ -160,43 +148,15 @@ def attention_maps(
     return {slot: _numpy(values[0]) for slot, values in maps.items()}
 
 
-def choose_three(stack: ExposureStack) -> Triple:
-    """The reference and the two frames that suit a direct network best.
+def load_refiner(weights: ResolvedWeights, device: Device) -> Callable[[FloatArray], FloatArray]:
+    """A refiner by torch: (7, H, W) float32 to (3, H, W); see ``fusion.refine``."""
+    network = load_network(weights.path, select_device(device))
 
-    A shorter and a longer one, each as near to two stops away as there is. Where the reference is
-    the shortest or longest of the bracket, the two nearest to two stops on its other side, which
-    such networks have not seen. Raises StackError for fewer than three frames.
-    """
-    if len(stack) < 3:
-        raise StackError(
-            "This network takes three frames, the bracket has two.",
-            "Use the default network or --deghost classic, which take any number.",
-        )
-    stops = np.log2(stack.exposures)
-    reference = stack.reference
+    def run(x: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            return _numpy(network(torch.from_numpy(x)[None].to(_device(network)))[0])
 
-    def nearest(candidates: range) -> list[int]:
-        return sorted(candidates, key=lambda k: abs(abs(stops[k]) - PUBLISHED_STEP))
-
-    shorter = nearest(range(reference))
-    longer = nearest(range(reference + 1, len(stack)))
-    warnings = []
-    if shorter and longer:
-        short, long = shorter[0], longer[0]
-    else:
-        short, long = sorted((shorter or longer)[:2])
-        warnings.append(
-            "The reference is the "
-            + ("longest" if shorter else "shortest")
-            + " exposure; this network expects it in the middle."
-        )
-    for k in (short, long):
-        if abs(abs(stops[k]) - PUBLISHED_STEP) > STEP_TOLERANCE:
-            warnings.append(
-                f"{stack.frames[k].path.name} is {stops[k]:+.1f} stops from the reference; this "
-                f"network was published for {PUBLISHED_STEP:g}."
-            )
-    return Triple((short, reference, long), tuple(warnings))
+    return run
 
 
 def _load(

@@ -16,9 +16,11 @@ from hdrmerge.errors import ResourceError, StackError, UsageError, WeightsError
 from hdrmerge.frames import CaptureSettings, Frame
 from hdrmerge.fusion import learned
 from hdrmerge.fusion.noise import estimate_noise
+from hdrmerge.fusion.triple import choose_three, trained_steps
 from hdrmerge.models.checkpoint import checkpoint_bytes
 from hdrmerge.models.encoding import encode_pairs
 from hdrmerge.models.registry import build, find_model
+from hdrmerge.models.resolve import resolve_weights
 from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
 
@@ -97,7 +99,7 @@ def test_radiance_is_in_units_of_the_references_saturation(tmp_path: Path) -> No
 def test_the_network_sees_white_balanced_frames_and_clipped_white(tmp_path: Path) -> None:
     matrix = np.array([[0.9, 0.1, 0.0], [0.0, 1.0, 0.0], [0.0, -0.2, 1.2]])
     stack = stack_of((-2, 0, 2), 1, white_balance=(4.0, 2.0, 3.0), to_rec709=matrix)
-    linear, exposures = learned._three_frames(stack, learned.choose_three(stack))
+    linear, exposures = learned._three_frames(stack, choose_three(stack))
     codes, _ = stack.linear(1)
     np.testing.assert_allclose(linear[0, 1, :, 5, 6], codes[5, 6] * [2.0, 1.0, 1.5], rtol=1e-6)
     clipped = torch.from_numpy(stack.linear(2)[0] == 1).all(dim=2)
@@ -115,7 +117,7 @@ def test_beyond_a_frames_border_stands_what_the_reference_shows(tmp_path: Path) 
     homographies = stack.homographies.copy()
     homographies[0, 0, 2] = 1000.0  # the short frame shows nothing of the reference's view
     away = stack.with_homographies(homographies)
-    linear, exposures = learned._three_frames(away, learned.choose_three(away))
+    linear, exposures = learned._three_frames(away, choose_three(away))
     torch.testing.assert_close(linear[0, 0], linear[0, 1] * 0.25)
     assert exposures.tolist() == [[0.25, 1.0, 4.0]]
 
@@ -126,8 +128,9 @@ def test_beyond_a_frames_border_stands_what_the_reference_shows(tmp_path: Path) 
         ((-2, 0, 2), 1, (0, 1, 2), 0),
         ((-4, -2, 0, 2, 4), 2, (1, 2, 3), 0),
         ((-3, -2, -1, 0, 1, 2, 3), 3, (1, 3, 5), 0),
-        ((-3, 0, 3), 1, (0, 1, 2), 0),
-        ((-5, 0, 1), 1, (0, 1, 2), 1),
+        ((-2.4, 0, 1.6), 1, (0, 1, 2), 0),
+        ((-3, 0, 3), 1, (0, 1, 2), 2),
+        ((-5, 0, 1), 1, (0, 1, 2), 2),
         ((0, 2, 4), 0, (1, 0, 2), 2),
         ((-4, -2, 0), 2, (0, 2, 1), 2),
     ],
@@ -135,9 +138,29 @@ def test_beyond_a_frames_border_stands_what_the_reference_shows(tmp_path: Path) 
 def test_three_frames_are_chosen_around_the_reference(
     stops: tuple[float, ...], reference: int, chosen: tuple[int, int, int], warned: int
 ) -> None:
-    triple = learned.choose_three(stack_of(stops, reference))
+    triple = choose_three(stack_of(stops, reference))
     assert triple.frames == chosen
     assert len(triple.warnings) == warned
+
+
+def test_weights_say_what_they_were_trained_on(tmp_path: Path) -> None:
+    """Frames at the spacing of the training are chosen, and a narrow network says that it is."""
+    network = build("ahdrnet", SMALL)
+    path = tmp_path / "three.safetensors"
+    about = {"stops": "-3,0,1"}
+    path.write_bytes(checkpoint_bytes("ahdrnet", network.config, network.state_dict(), about))
+    weights = resolve_weights(str(path), None)
+    assert trained_steps(weights) == (3.0, 1.0) and trained_steps(None) == (2.0, 2.0)
+    triple = choose_three(stack_of((-3, -2, -1, 0, 1, 2, 3), 3), weights)
+    assert triple.frames == (0, 3, 4)
+    assert [w for w in triple.warnings if "trained for" in w] == []
+    assert "8 of the published 64" in triple.warnings[-1]
+    triple = choose_three(stack_of((-2, 0, 2), 1), weights)
+    assert [w.split(" is ")[0] for w in triple.warnings[:2]] == ["0.jpg", "2.jpg"]
+    path.write_bytes(
+        checkpoint_bytes("ahdrnet", network.config, network.state_dict(), {"stops": "some"})
+    )
+    assert trained_steps(resolve_weights(str(path), None)) == (2.0, 2.0)
 
 
 def test_two_frames_are_too_few(tmp_path: Path) -> None:
