@@ -55,7 +55,7 @@ def render_noise_patch(scenes: Scenes, config: NoiseConfig, seed: int, index: in
     size = config.patch
     truth = _view(rng, scenes, config)
     peak = truth.max(axis=2)
-    truth /= np.float32(np.quantile(peak, rng.uniform(0.5, 1.0)) * np.exp2(rng.uniform(0.0, 4.0)))
+    truth /= np.float32(np.quantile(peak, rng.uniform(0.5, 1.0)) * np.exp2(rng.uniform(0.5, 6.0)))
     full_well = log_uniform(rng, *config.full_well)
     read_noise = log_uniform(rng, *config.read_noise)
     gain, read = 1.0 / full_well, (read_noise / full_well) ** 2
@@ -79,11 +79,10 @@ def render_noise_patch(scenes: Scenes, config: NoiseConfig, seed: int, index: in
             codes = camera.decompress_jpeg(camera.compress_jpeg(codes, quality, "420"))
         return np.asarray(actual[codes], np.float32)
 
-    believed = (
-        float((read * finer + CODE_READ) * log_uniform(rng, 0.4, 1.5)),
-        float((gain * finer + CODE_GAIN) * log_uniform(rng, 0.45, 1.3)),
-        float(log_uniform(rng, 1e-7, 1e-4)),
-    )
+    own = observe(1.0)
+    model = (read * finer + CODE_READ, gain * finer + CODE_GAIN, log_uniform(rng, 1e-7, 1e-4))
+    seen_as = _measured(own - truth, reference_noise(truth, *model)) * log_uniform(rng, 0.85, 1.2)
+    believed = (float(model[0] * seen_as), float(model[1] * seen_as), float(model[2]))
     stops = [0.0]
     stops.append(rng.uniform(*config.longer))
     if rng.random() < 0.3:
@@ -103,7 +102,7 @@ def render_noise_patch(scenes: Scenes, config: NoiseConfig, seed: int, index: in
     full = np.full_like(truth, 1e-12)
     for k, stop in enumerate(stops):
         t = np.float32(2.0**stop)
-        seen = observe(float(t))
+        seen = own if k == 0 else observe(float(t))
         usable = np.clip((0.95 - seen.max(axis=2, keepdims=True)) / 0.05, 0, 1)
         if k == 0:
             usable = np.maximum(usable, 1e-3)
@@ -123,6 +122,20 @@ def render_noise_patch(scenes: Scenes, config: NoiseConfig, seed: int, index: in
         share,
         slope.transpose(2, 0, 1).astype(np.float32),
     )
+
+
+def _measured(error: FloatArray, sigma: FloatArray) -> float:
+    """The share of a frame's noise variance that blocks of it show, as ``fusion.noise`` looks:
+    JPEG takes some away."""
+    block = 8
+
+    def blocks(values: FloatArray) -> FloatArray:
+        h, w = values.shape[0] // block, values.shape[1] // block
+        cut = values[: h * block, : w * block].reshape(h, block, w, block, 3)
+        return np.asarray(cut.transpose(0, 2, 4, 1, 3).reshape(-1, block * block))
+
+    share = blocks(error).var(axis=1) / np.square(blocks(sigma)).mean(axis=1)
+    return float(np.clip(1.12 * np.quantile(share, 0.3), 0.2, 1.5))
 
 
 def _view(rng: Generator, scenes: Scenes, config: NoiseConfig) -> FloatArray:

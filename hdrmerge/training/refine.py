@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from hdrmerge.models.checkpoint import checkpoint_bytes
 from hdrmerge.models.refiner import Refiner, RefinerConfig
 from hdrmerge.training.config import check_paths, make_section
 from hdrmerge.training.data import Scenes, load_scenes
-from hdrmerge.training.noise_patches import NoiseConfig, NoisePatch, render_noise_patch
+from hdrmerge.training.noise_patches import NoiseConfig, render_noise_patch
 from hdrmerge.training.run import Tell, Trainee, follow, open_run
 
 WEIGHTS = "refiner.safetensors"
@@ -72,14 +73,14 @@ def read_refine_config(path: Path) -> RefineConfig:
 def render_pool(scenes: Scenes, config: NoiseConfig, seed: int, count: int) -> list[Tensor]:
     """``count`` patches that have something to refine, stacked, at half precision: inputs, noise,
     amount, slope (``NoisePatch``)."""
-    kept: list[NoisePatch] = []
+    kept: list[list[Any]] = []
     index = 0
     while len(kept) < count:
         patch = render_noise_patch(scenes, config, seed, index)
         index += 1
         if patch.amount.mean() >= FEWEST:
-            half = (part.astype(np.float16) for part in (*patch[:2], patch.amount[None], patch[3]))
-            kept.append(NoisePatch(*half))
+            whole = patch._replace(amount=patch.amount[None])
+            kept.append([part.astype(np.float16) for part in whole])
     return [torch.from_numpy(np.stack(parts)) for parts in zip(*kept, strict=True)]
 
 
@@ -98,7 +99,7 @@ def gains(network: torch.nn.Module, pool: list[Tensor]) -> dict[str, float]:
     taken = torch.zeros(2)
     there = torch.zeros(2)
     with torch.inference_mode():
-        for parts in zip(*(part.split(16) for part in pool), strict=True):
+        for parts in zip(*(torch.split(part, 16) for part in pool), strict=True):
             x, noise, amount, slope = (part.float() for part in parts)
             error = network(x) - noise
             for i, scale in enumerate((torch.ones_like(slope), slope)):
