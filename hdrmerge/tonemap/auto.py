@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.contrast_curve import fit_curve
 from hdrmerge.tonemap.edge_aware import (
     Enlarged,
     exposed,
     guided_coefficients,
-    in_bands,
     log_luminance,
     reduced,
 )

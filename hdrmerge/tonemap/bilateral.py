@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from hdrmerge.frames import FloatArray
-from hdrmerge.tonemap.edge_aware import Enlarged, in_bands, reduced
+from hdrmerge.tonemap.bands import in_bands
+from hdrmerge.tonemap.edge_aware import Enlarged, reduced
 
 _SIGMA_SMALL = 3.0  # pixels that the spatial sigma keeps on the reduced plane
 _SEGMENTS = 64

@@ -8,8 +8,9 @@ import math
 import numpy as np
 
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.bilateral import bilateral
-from hdrmerge.tonemap.edge_aware import exposed, in_bands, log_luminance
+from hdrmerge.tonemap.edge_aware import exposed, log_luminance
 from hdrmerge.tonemap.scene import Statistics
 
 _ENDS = (1.0, 99.0)  # percentiles of the base that must span the contrast, as in pfstmo

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.scene import Statistics
 
-_BAND = 250_000  # pixels worked on at once: what a band needs stays in the processor's cache
-_THREADS = 2
 _BELOW = 2.0**-10  # what is ten stops darker than the darkest hundredth is black
 
 
@@ -105,13 +101,3 @@ def guided_coefficients(
     other = mean(target)
     a = (mean(guide * target) - average * other) / (variance + np.float32(epsilon))
     return mean(a), mean(other - a * average)
-
-
-def in_bands(shape: tuple[int, ...], work: Callable[[slice], None]) -> None:
-    """Do ``work`` on every band of rows, two at a time (numpy lets go of the interpreter)."""
-    height, width = shape[:2]
-    step = max(1, _BAND // max(width, 1))
-    bands = [slice(top, min(top + step, height)) for top in range(0, height, step)]
-    with ThreadPoolExecutor(_THREADS) as pool:
-        for _ in pool.map(work, bands):
-            pass

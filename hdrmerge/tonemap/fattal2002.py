@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hdrmerge.frames import FloatArray
-from hdrmerge.tonemap.edge_aware import exposed, in_bands, log_luminance
+from hdrmerge.tonemap.bands import in_bands
+from hdrmerge.tonemap.edge_aware import exposed, log_luminance
 from hdrmerge.tonemap.scene import Statistics
 
 _COARSEST = 32  # pixels of the pyramid's smallest level, section 4

@@ -8,17 +8,17 @@ import math
 import numpy as np
 
 from hdrmerge.frames import FloatArray
+from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.edge_aware import (
     Enlarged,
     exposed,
     guided_coefficients,
-    in_bands,
     log_luminance,
     reduced,
 )
 from hdrmerge.tonemap.scene import Statistics
 
-_PIXELS = 1_500_000  # of the reduced picture, on which the equations are solved
+_PIXELS = 3_000_000  # of the reduced picture, on which the equations are solved
 _COARSEST = 6  # least pixels a side of the pyramid's smallest level
 _RANGE = 2.3  # of the display, log10
 _ENDS = (0.1, 99.9)  # percentiles that become black and white
@@ -44,7 +44,7 @@ def mantiuk2006(
     responses R of the eye, are multiplied by ``factor`` (contrast mapping, section 4.1), or where
     ``equalize`` is above 0 take its share by rank (contrast equalisation, 4.2), and become
     contrasts again; the picture is the one whose contrasts are nearest, by conjugate gradients
-    (section 3.4). It is solved on 1.5 megapixels, and a larger picture follows it as a linear
+    (section 3.4). It is solved on three megapixels, and a larger picture follows it as a linear
     function of its own log luminance in every window of five pixels (guided filter).
     """
     if not picture.max(initial=0.0) > 0:

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
-from hdrmerge.tonemap.edge_aware import exposed, in_bands
+from hdrmerge.tonemap.bands import in_bands
+from hdrmerge.tonemap.edge_aware import exposed
 from hdrmerge.tonemap.scene import Statistics
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
