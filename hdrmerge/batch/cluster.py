@@ -16,7 +16,7 @@ from hdrmerge.batch.scan import Photo
 from hdrmerge.batch.sequence import LONGEST, SAME_SCENE
 
 MOST = 8000  # shots that are compared each with each: 256 MB of likeness
-_LINK = 0.5  # likeness that begins a cluster; members need SAME_SCENE on average
+_LINK = 0.55  # likeness that begins a cluster; members need SAME_SCENE on average
 _SAME_NAME = 0.08  # what a common prefix of the names adds
 _CLEAR = 0.12  # by which a shot must be liker to its own cluster than to any other
 

@@ -24,6 +24,7 @@ _LITTLE = 0.5  # score below which a bracket stands on little evidence
 _LONG = 300.0  # seconds of a pause that only the camera's marks or the pictures excuse
 _HABIT = 4  # brackets that make a habit, from which an incomplete one differs
 _NEAR = 10.0
+_AT_ONCE = 1.5
 
 
 def reason(group: Group) -> str:
@@ -42,13 +43,16 @@ def reason(group: Group) -> str:
     times = [p.time for p in group.photos if p.time is not None]
     if len(times) == len(group.photos) and not group.by_content:
         text.append(f"within {max(times) - min(times):.1f} s")
-    if any(v >= SAME_SCENE for v in group.likeness):
+    if group.bridges and all(v >= SAME_SCENE for v in group.bridges):
         text.append("of one scene")
     return ", ".join(text)
 
 
-def doubt(group: Group, habits: Counter[Pattern], beside: Sequence[Photo]) -> str | None:
-    """What speaks against the bracket; ``beside``: the single shots next to it."""
+def doubt(
+    group: Group, habits: Counter[Pattern], beside: Sequence[tuple[Photo, float]]
+) -> str | None:
+    """What speaks against the bracket; ``beside``: the single shots next to it, and their likeness
+    to its nearest."""
     found = [
         *group.notes,
         _repeated(group),
@@ -74,9 +78,11 @@ def _repeated(group: Group) -> str | None:
 
 
 def _other_scene(group: Group) -> str | None:
-    for photo, likeness in zip(group.photos, group.likeness, strict=False):
+    ordered = sorted(range(len(group.stops)), key=lambda k: group.stops[k])
+    for k, likeness in enumerate(group.bridges):
         if likeness < _UNLIKE:
-            return f"{_base(photo.file)} does not look like the others"
+            odd = ordered[k] if 2 * k < len(ordered) - 1 else ordered[k + 1]
+            return f"{_base(group.photos[odd].file)} does not look like the others"
     return None
 
 
@@ -136,20 +142,25 @@ def _paused(group: Group) -> str | None:
     if group.by_content or all(p.drive.bracketing for p in group.photos):
         return None
     pauses = [q for a, b in pairwise(group.photos) if (q := pause(a, b)) is not None]
-    seen = bool(group.likeness) and all(v >= SAME_SCENE for v in group.likeness)
+    seen = bool(group.bridges) and all(v >= SAME_SCENE for v in group.bridges)
     if pauses and max(pauses) > (_LONG if seen else _LONG / 5):
         return f"a pause of {max(pauses):.0f} s lies within it"
     return None
 
 
-def _beside(group: Group, beside: Sequence[Photo]) -> str | None:
+def _beside(group: Group, beside: Sequence[tuple[Photo, float]]) -> str | None:
     """A single shot that would have gone on with the same steps."""
+    if group.measured:
+        dull = [photo for photo, likeness in beside if likeness != likeness]
+        return f"{_base(dull[0].file)} beside it is too dark or bright to compare" if dull else None
     ordered = sorted(group.stops)
     steps = [b - a for a, b in pairwise(ordered)]
-    if group.measured or group.by_content or not even_steps(steps):
+    if group.by_content or not even_steps(steps):
         return None
     step = sum(steps) / len(steps)
-    for photo in beside:
+    for photo, likeness in beside:
+        if likeness < SAME_SCENE:
+            continue
         end = group.photos[0] if _before(photo, group.photos[0]) else group.photos[-1]
         seconds = pause(photo, end)
         if photo.stops is None or seconds is None or seconds > _NEAR:
@@ -162,19 +173,29 @@ def _beside(group: Group, beside: Sequence[Photo]) -> str | None:
     return None
 
 
-def single_reason(photo: Photo, before: Photo | None, after: Photo | None) -> str:
-    """Why a shot is in no bracket."""
-    for other in (before, after):
-        if other is None or photo.stops is None or other.stops is None:
+def single_reason(photo: Photo, beside: Sequence[tuple[Photo, float]]) -> str:
+    """Why a shot is in no bracket; ``beside``: the singles next to it and their likeness to it."""
+    for other, likeness in beside:
+        if photo.stops is None or other.stops is None:
             continue
         seconds = pause(photo, other)
-        if seconds is not None and seconds <= _NEAR and abs(photo.stops - other.stops) < SAME_STOPS:
+        if seconds is None or seconds > _NEAR:
+            continue
+        if abs(photo.stops - other.stops) < SAME_STOPS:
             return "one of several shots with the same exposure"
+        if seconds <= _AT_ONCE and likeness >= SAME_SCENE and not _known_single(photo, other):
+            return f"a single shot, or part of a bracket of two with {_base(other.file)}"
     if photo.drive.bracketing:
         return "the camera marks it as part of a bracket, but the other frames are not there"
     if photo.stops is None:
         return "a single shot; its exposure is not known"
     return "a single shot"
+
+
+def _known_single(a: Photo, b: Photo) -> bool:
+    """Whether the camera says that it metered both, and bracketed neither."""
+    marks = a.drive.bracketing is False or b.drive.bracketing is False
+    return marks or bool(a.shot.automatic and b.shot.automatic)
 
 
 def _before(a: Photo, b: Photo) -> bool:

@@ -14,7 +14,7 @@ from hdrmerge.batch.looks import Look, load_looks
 from hdrmerge.batch.order import by_names
 from hdrmerge.batch.plan import FindOptions, Plan, PlannedBracket, PlannedFile, safe_name
 from hdrmerge.batch.scan import Photo, Progress, scan_folders
-from hdrmerge.batch.sequence import SAME_SCENE, Pattern
+from hdrmerge.batch.sequence import Pattern
 from hdrmerge.batch.twins import drop_twins
 from hdrmerge.errors import UsageError
 
@@ -57,16 +57,15 @@ def find_brackets(
         place = {p: k for k, p in enumerate(members)}
         for group in groups:
             beside = [
-                p
+                (p, stream.alike(p, _nearest(p, group, place)))
                 for p in _neighbours(group, members, place, taken)
-                if not stream.alike(p, _nearest(p, group, place)) < SAME_SCENE
             ]
             brackets.append(_planned(group, usual, beside, naming))
         for k, p in enumerate(members):
             if p not in taken:
-                before = members[k - 1] if k else None
-                after = members[k + 1] if k + 1 < len(members) else None
-                singles.append(PlannedFile(p.file, single_reason(p, before, after)))
+                others = [o for o in members[max(k - 1, 0) : k + 2] if o is not p]
+                alone = [(o, stream.alike(p, o)) for o in others if o not in taken]
+                singles.append(PlannedFile(p.file, single_reason(p, alone)))
     return Plan(
         root=str(scan.root),
         brackets=naming.unique(brackets),
@@ -103,7 +102,7 @@ def _nearest(photo: Photo, group: Group, place: dict[Photo, int]) -> Photo:
 
 
 def _planned(
-    group: Group, habits: Counter[Pattern], beside: list[Photo], naming: _Naming
+    group: Group, habits: Counter[Pattern], beside: list[tuple[Photo, float]], naming: _Naming
 ) -> PlannedBracket:
     return PlannedBracket(
         name=naming.name(group),

@@ -45,7 +45,11 @@ _HABITUAL = 2
 
 @dataclass(slots=True)
 class Group:
-    """Shots found to be a bracket, in order. ``likeness``: of each to its nearest in exposure."""
+    """Shots found to be a bracket, in order.
+
+    ``bridges`` (N - 1,): in ascending order of exposure, the greatest likeness of a shot below each
+    gap to one above it; NaN where nothing can be compared.
+    """
 
     photos: list[Photo]
     stops: list[float]
@@ -53,7 +57,7 @@ class Group:
     score: float
     pattern: Pattern
     ordered: bool
-    likeness: list[float] = field(default_factory=list)
+    bridges: list[float] = field(default_factory=list)
     brightness: list[float] = field(default_factory=list)
     by_content: bool = False
     notes: list[str] = field(default_factory=list)
@@ -110,12 +114,14 @@ class Stream:
     def _group(self, segment: Segment) -> Group:
         chosen = range(segment.start, segment.end)
         stops = [self.stops[k] for k in chosen]
-        near: list[float] = []
+        bridges: list[float] = []
         if self.likeness is not None:
-            for k in chosen:
-                pairs = [(min(k, m), abs(k - m)) for m in chosen if m != k]
-                values = [float(self.likeness[a, d]) for a, d in pairs]
-                near.append(max((v for v in values if v == v), default=np.nan))
+            count = len(chosen)
+            alike = np.full((count, count), np.nan, dtype=np.float32)
+            for i in range(count):
+                for j in range(i + 1, min(count, i + LONGEST)):
+                    alike[i, j] = alike[j, i] = self.likeness[segment.start + i, j - i]
+            bridges = _bridges(alike, stops)
         bright = [self.brightness[k] for k in chosen] if self.brightness else []
         photos = [self.photos[k] for k in chosen]
         return Group(
@@ -125,7 +131,7 @@ class Stream:
             segment.score,
             segment.pattern,
             ordered=self.sure and self.settled,
-            likeness=near,
+            bridges=bridges,
             brightness=bright,
         )
 
@@ -243,7 +249,6 @@ class Stream:
         groups = []
         for members, apart in clusters:
             values = [stops[k] for k in members]
-            near = [float(max(alike[k][m] for m in members if m != k)) for k in members]
             group = Group(
                 [photos[k] for k in members],
                 values,
@@ -251,7 +256,7 @@ class Stream:
                 0.0,
                 pattern_of(values),
                 ordered=False,
-                likeness=near,
+                bridges=_bridges(alike[np.ix_(members, members)], values),
                 brightness=[pictures[k].stops for k in members],
                 by_content=True,
             )
@@ -266,6 +271,15 @@ class Stream:
         if np.isnan(exif).any() or len(steps) < 2:
             return [look.stops for look in looks], True
         return exif, False
+
+
+def _bridges(alike: NDArray[np.float32], stops: Sequence[float]) -> list[float]:
+    order = np.argsort(stops, kind="stable")
+    found = []
+    for k in range(1, len(order)):
+        across = alike[np.ix_(order[:k], order[k:])]
+        found.append(float(np.nanmax(across)) if not np.isnan(across).all() else np.nan)
+    return found
 
 
 def _band(looks: list[Look | None]) -> NDArray[np.float32]:

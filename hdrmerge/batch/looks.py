@@ -4,6 +4,7 @@ Two exposures of one scene differ by a monotone curve, clipped at both ends. The
 differences between neighbouring pixels survive that, as the bits of G. Ward's median threshold
 bitmaps do ("Fast, robust image registration for compositing high dynamic range photographs from
 hand-held exposures", JGT 8, 2003), and need no median, which moves when much of a frame clips.
+Small differences count less than large ones, so that noise has little say.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ from hdrmerge.io.exif import read_shot
 
 WIDTH, HEIGHT = 48, 32
 _LAGS = (1, 3)  # pixels between those whose difference counts
-_LEAST = 0.75  # codes of difference that say something
+_PLAIN = 6.0, 20.0  # codes of difference that count in full: at least, and at most where noisy
 _MARGIN = 4
-_EVIDENCE = 60  # differences that both must show; fewer count as so many
+_EVIDENCE = 20.0  # full differences that both must show; fewer count as so many
 _SHIFTS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
 _THREADS = 2
 _BLOCK = 1024  # looks compared at a time
 
-Signs = NDArray[np.int8]
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """``small`` (32, 48) float32 grey codes in [0, 255], ``stops``: log2 of its linear mean."""
+    """``small`` (32, 48) float32 grey codes in [0, 255], ``stops``: log2 of its linear mean,
+    ``plain``: the difference of codes that is no noise."""
 
     small: NDArray[np.float32]
     stops: float
+    plain: float
 
 
 def load_looks(
@@ -71,7 +72,19 @@ def look_of(pixels: NDArray[Any]) -> Look:
 
     small = cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
     linear = np.square(small / 255.0) * 0.98 + small / 255.0 * 0.02  # near sRGB, for a ratio
-    return Look(small, float(np.log2(max(float(linear.mean()), 1e-6))))
+    plain = 3.0 * _noise(pixels) * (WIDTH * HEIGHT / pixels.size) ** 0.5
+    stops = float(np.log2(max(float(linear.mean()), 1e-6)))
+    return Look(small, stops, min(max(plain, _PLAIN[0]), _PLAIN[1]))
+
+
+def _noise(pixels: NDArray[Any]) -> float:
+    """Standard deviation of noise: J. Immerkaer, "Fast noise variance estimation", CVIU 64, 1996,
+    with the median in place of the mean."""
+    import cv2
+
+    mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
+    response = cv2.filter2D(pixels.astype(np.float32), -1, mask)
+    return float(np.median(np.abs(response))) / (0.6745 * 6.0)
 
 
 def _thumbnail(path: Path, photo: Photo) -> NDArray[Any] | None:
@@ -114,16 +127,15 @@ def _side(photo: Photo) -> int:
     return min(photo.shot.size) if photo.shot.size else 0
 
 
-def _signs(small: NDArray[np.float32], dx: int = 0, dy: int = 0) -> Signs:
-    """-1, 0, +1 for each pair of neighbours of a look moved by whole pixels."""
-    x = np.roll(small, (dy, dx), (0, 1)) if dx or dy else small
+def _signs(look: Look, dx: int = 0, dy: int = 0) -> NDArray[np.float32]:
+    """-1 to +1 for each pair of neighbours of a look moved by whole pixels."""
+    x = np.roll(look.small, (dy, dx), (0, 1)) if dx or dy else look.small
     rows, columns = HEIGHT - _MARGIN, WIDTH - _MARGIN
     parts = []
     for lag in _LAGS:
         for d in (x[:, lag:] - x[:, :-lag], x[lag:] - x[:-lag]):
-            cut = d[:rows, :columns]
-            parts.append(np.where(np.abs(cut) > _LEAST, np.sign(cut), 0.0).ravel())
-    return np.concatenate(parts).astype(np.int8)
+            parts.append((d[:rows, :columns] / np.float32(look.plain)).ravel())
+    return np.clip(np.concatenate(parts), -1.0, 1.0)
 
 
 def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
@@ -134,14 +146,13 @@ def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
     """
     best = np.full((len(a), len(b)), np.nan, dtype=np.float32)
     for row in range(0, len(a), _BLOCK):
-        fixed = np.stack([_signs(look.small) for look in a[row : row + _BLOCK]]).astype(np.float32)
+        fixed = np.stack([_signs(look) for look in a[row : row + _BLOCK]])
         for column in range(0, len(b), _BLOCK):
             tile = best[row : row + _BLOCK, column : column + _BLOCK]
             for dx, dy in _SHIFTS:
-                signs = [_signs(look.small, dx, dy) for look in b[column : column + _BLOCK]]
-                moved = np.stack(signs).astype(np.float32)
+                moved = np.stack([_signs(look, dx, dy) for look in b[column : column + _BLOCK]])
                 count = np.abs(fixed) @ np.abs(moved).T
                 agreement = (fixed @ moved.T) / np.maximum(count, _EVIDENCE)
-                agreement[count < _EVIDENCE / 2] = np.nan
+                agreement[count < _EVIDENCE / 4] = np.nan
                 np.fmax(tile, agreement, out=tile)
     return best

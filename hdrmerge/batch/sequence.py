@@ -25,19 +25,19 @@ from hdrmerge.batch.scan import Photo
 
 LONGEST = 15  # frames of a bracket
 SAME_STOPS = 0.15  # exposures closer than this are one; nominal 1/13 s and 1/15 s differ by 0.2
-MEASURED_SAME_STOPS = 0.25
+MEASURED_SAME_STOPS = 0.08  # of brightness, which clipping compresses
 _RANGE = (0.2, 26.0)  # stops between the ends of a bracket
 _BRACKET, _PAIR = -2.0, -0.5  # what a bracket must overcome, and one of two frames
 _REPEAT = -5.0
 _REGULAR, _IRREGULAR = 1.0, -1.5
 _NARROW = -3.0  # less than 0.6 stops that nothing but metering explains
-_METERED = -3.0  # more exposure and no brighter: the light changed, and the camera followed
+_METERED = -10.0  # more exposure and no brighter: the light changed, and the camera followed
 _ORDERLY, _DISORDERLY = 0.5, -1.0
 _HABIT = 2.0  # at most, for a pattern that the photographer repeats
 _FIXED = 100.0  # --frames: as many brackets as possible
 _PAUSES = ((1.5, 1.0), (4.0, 0.5), (10.0, 0.0), (30.0, -0.7), (120.0, -1.5), (600.0, -2.5))
 _LONG_PAUSE = -4.0
-SAME_SCENE, OTHER_SCENE = 0.45, 0.25
+SAME_SCENE, OTHER_SCENE = 0.5, 0.3
 LEAST_BRIGHTER = 0.15  # stops of mean brightness for each of exposure; clipping keeps it below 1
 
 Pattern = tuple[int, ...]
@@ -269,7 +269,8 @@ def _scene(sequence: ShotSequence, ranked: list[tuple[float, int]]) -> float:
         score += scene_evidence(float(sequence.likeness[low, high - low]))
     (first, a), (last, b) = ranked[0], ranked[-1]
     brighter = sequence.brightness[b] - sequence.brightness[a]
-    if brighter < LEAST_BRIGHTER * (last - first) and not sequence.measured:
+    marked = all(sequence.photos[k].drive.bracketing for _, k in ranked)
+    if brighter < LEAST_BRIGHTER * (last - first) and not sequence.measured and not marked:
         score += _METERED
     return score
 
@@ -279,5 +280,5 @@ def scene_evidence(likeness: float) -> float:
     if math.isnan(likeness):
         return 0.0
     if likeness < SAME_SCENE:
-        return max(-4.0, 4.0 * (likeness - SAME_SCENE) / (SAME_SCENE - OTHER_SCENE))
+        return max(-8.0, 4.0 * (likeness - SAME_SCENE) / (SAME_SCENE - OTHER_SCENE))
     return min(2.0, 10.0 * (likeness - SAME_SCENE))
