@@ -124,14 +124,34 @@ class Frame:
 
     def averaged(self, max_pixels: int) -> Frame:
         """The frame area-averaged to at most ``max_pixels`` (itself where small enough)."""
-        import cv2
-
         height, width = self.shape
         if height * width <= max_pixels:
             return self
         scale = (max_pixels / (height * width)) ** 0.5
-        size = max(1, round(width * scale)), max(1, round(height * scale))
-        return replace(self, pixels=cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA))
+        size = max(1, round(height * scale)), max(1, round(width * scale))
+        return replace(self, pixels=area_average(self.pixels, size))
+
+
+def area_average(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    """``image`` (H, W[, C]) area-averaged to ``size`` (h, w), no larger than it is.
+
+    By a whole factor first, for which OpenCV is three times as fast.
+    """
+    import cv2
+
+    (height, width), (h, w) = image.shape[:2], size
+    whole = min(height // h, width // w)
+    if whole < 2:
+        return np.asarray(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA))
+    margin = (0, -height % whole, 0, -width % whole)
+    if any(margin):
+        image = cv2.copyMakeBorder(image, *margin, cv2.BORDER_REPLICATE)
+    nearly = (image.shape[1] // whole, image.shape[0] // whole)
+    image = cv2.resize(image, nearly, interpolation=cv2.INTER_AREA)
+    # factors instead of a size: what the margin added falls off at the end
+    factors = {"fx": w * whole / width, "fy": h * whole / height}
+    image = cv2.resize(image, None, interpolation=cv2.INTER_AREA, **factors)
+    return np.asarray(image[:h, :w])
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import threads
 
 _BLOCK = 8  # pixels a side
 _STRIPS = 24
@@ -121,32 +124,38 @@ def _blocks(stack: ExposureStack) -> list[tuple[FloatArray, FloatArray]]:
         np.clip(_SAMPLE_PIXELS // (width * _STRIPS), 1, max(1, height // _STRIPS // _BLOCK))
     )
     strip = max(_BLOCK, strip // _BLOCK * _BLOCK)
-    found: list[list[tuple[FloatArray, FloatArray]]] = [[] for _ in range(len(stack) - 1)]
     if height < _BLOCK or width < _BLOCK:
-        return [(np.empty(0, np.float32), np.empty(0, np.float32)) for _ in found]
+        return [(np.empty(0, np.float32), np.empty(0, np.float32)) for _ in stack.frames[1:]]
     starts = np.unique(np.linspace(0, height - strip, _STRIPS).astype(int).clip(0))
-    for start in starts:
+
+    def compare(start: int) -> list[tuple[FloatArray, FloatArray]]:
+        found = []
         previous: tuple[FloatArray, NDArray[np.bool_]] | None = None
         for k in range(len(stack)):
-            linear, valid = stack.linear(k, slice(int(start), int(start) + strip))
+            linear, valid = stack.linear(k, slice(start, start + strip))
             tiles = _tiles(linear)
-            bright, dark = tiles.max(axis=1), tiles.mean(axis=1)
-            good = (bright < _BRIGHT) & (dark > _DARK)
-            good &= _tiles(valid[..., None].astype(np.float32)).min(axis=1) > 0
+            good = (tiles.max(axis=0) < _BRIGHT) & (tiles.mean(axis=0) > _DARK)
+            if not valid.all():
+                good &= _tiles(valid[..., None]).all(axis=0)
             tiles /= np.float32(stack.exposures[k])
             if previous is not None:
                 both = good & previous[1]
                 difference = tiles - previous[0]
-                found[k - 1].append((tiles.mean(axis=1)[both], difference.var(axis=1)[both]))
+                found.append((tiles.mean(axis=0)[both], difference.var(axis=0)[both]))
             previous = tiles, good
-    return [(np.concatenate([a for a, _ in f]), np.concatenate([b for _, b in f])) for f in found]
+        return found
+
+    with ThreadPoolExecutor(threads()) as pool:
+        strips = list(pool.map(compare, starts.tolist()))
+    pairs = [[found[k] for found in strips] for k in range(len(stack) - 1)]
+    return [(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])) for p in pairs]
 
 
-def _tiles(image: FloatArray) -> FloatArray:
-    """(h, W, C) cut into (blocks, pixels of a block, C), the remainder dropped."""
+def _tiles(image: NDArray[Any]) -> NDArray[Any]:
+    """(h, w, C) cut into (pixels of a block, blocks, C), the remainder dropped."""
     h, w = (side // _BLOCK * _BLOCK for side in image.shape[:2])
     tiles = image[:h, :w].reshape(h // _BLOCK, _BLOCK, w // _BLOCK, _BLOCK, -1)
-    return tiles.transpose(0, 2, 1, 3, 4).reshape(-1, _BLOCK * _BLOCK, image.shape[2])
+    return tiles.transpose(1, 3, 0, 2, 4).reshape(_BLOCK * _BLOCK, -1, image.shape[2])
 
 
 def _fit(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float, float]:

@@ -131,7 +131,7 @@ def _fuse_tile(
         merged[poor] += share[:, None] * (fallback - merged[poor])
 
     _to_rec709(merged, stack, samples[0])
-    merged = cv2.max(merged, 0.0)
+    np.maximum(merged, 0.0, out=merged)
     out[tile] = to_half(merged) if out.dtype == np.float16 else merged
     return int(np.count_nonzero(clipped)), filled
 
