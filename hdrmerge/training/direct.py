@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.io.atomic import atomic_path, write_bytes
 from hdrmerge.models.bracket import mu_law
-from hdrmerge.models.checkpoint import checkpoint_bytes
+from hdrmerge.models.checkpoint import checkpoint_bytes, load_checkpoint
 from hdrmerge.models.registry import build, find_model
 from hdrmerge.training.direct_config import DirectConfig
 from hdrmerge.training.folders import Folders, cut_patch
@@ -64,6 +64,11 @@ class Run:
         """A run at step 0, its weights drawn from the seed."""
         torch.manual_seed(config.seed)
         model, average = (_placed(build(config.network, config.model), config) for _ in range(2))
+        if config.start is not None:
+            given = load_checkpoint(Path(config.start)).tensors
+            own = model.state_dict()
+            fitting = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+            model.load_state_dict(fitting, strict=False)
         average.load_state_dict(model.state_dict())
         forward: Any = torch.compile(model) if config.compile else model
         optimizer = torch.optim.AdamW(

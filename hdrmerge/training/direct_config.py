@@ -28,7 +28,9 @@ class DirectConfig:
 
     ``network``: ``ahdrnet``, ``sk-ahdrnet``, a variant of theirs or ``kalantari``; ``model`` what
     of its configuration is not as published (``width``, ...). ``scenes``, ``layout`` and
-    ``responses`` as in ``TrainConfig``; the brackets have frames at ``stops``. ``pool`` brackets of
+    ``responses`` as in ``TrainConfig``; the brackets have frames at ``stops``. ``start``: a file of
+    weights whose tensors are taken where name and shape are the same; the rest is drawn from the
+    seed. ``pool`` brackets of
     ``data.patch`` pixels are rendered (by ``workers`` processes) from ``pool_seed`` and kept in
     memory; every ``renew`` steps they are rendered anew (0: never). ``steps`` of ``batch`` crops of
     ``crop`` pixels. The learning ``rate`` warms up over ``warmup`` steps and falls along a cosine
@@ -43,6 +45,7 @@ class DirectConfig:
     layout: Literal["scenes", "kalantari"] = "scenes"
     responses: str | None = None
     stops: tuple[float, ...] = (-2.0, 0.0, 2.0)
+    start: str | None = None
     pool: int = 1000
     pool_seed: int = 1
     renew: int = 0
@@ -96,7 +99,7 @@ def read_direct_config(path: Path) -> DirectConfig:
             "The deciding network's recipe is configs/decider.toml.",
         )
     make_config(config.network, model)
-    for name in ("scenes", "responses"):
+    for name in ("scenes", "responses", "start"):
         folder = getattr(config, name)
         if folder is not None and not Path(folder).exists():
             raise InputError(

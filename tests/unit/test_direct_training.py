@@ -179,6 +179,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert logs[0] == logs[1] and len(logs[0].splitlines()) == 1 + config.steps
 
 
+def test_a_run_can_start_from_weights_of_a_related_network(folder: Path, tmp_path: Path) -> None:
+    """Encoder and merging part are taken, the attention, which differs, is drawn anew."""
+    given = direct.Run.fresh(config_for(folder, seed=7))
+    given.export(tmp_path / "ahdrnet.safetensors")
+    config = config_for(folder, network="sk-ahdrnet", start=str(tmp_path / "ahdrnet.safetensors"))
+    start = direct.Run.fresh(config).model.state_dict()
+    anew = direct.Run.fresh(dataclasses.replace(config, start=None)).model.state_dict()
+    for name, tensor in given.model.state_dict().items():
+        if name.startswith(("encoder", "merge")):
+            torch.testing.assert_close(start[name], tensor.half().float())
+    assert torch.equal(start["attention.0.compare.weight"], anew["attention.0.compare.weight"])
+    assert not torch.equal(start["merge.enter.weight"], anew["merge.enter.weight"])
+
+
 def test_a_run_learns_and_leaves_weights_that_load(folder: Path, tmp_path: Path) -> None:
     tables: list[dict[str, float]] = []
     config = config_for(
