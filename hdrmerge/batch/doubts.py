@@ -61,7 +61,7 @@ def doubt(
         _incomplete(group, habits),
         _pair(group, habits),
         _paused(group),
-        _beside(group, beside),
+        _beside(group, beside, habits[group.pattern] >= _HABIT),
         _metered(group),
         "little speaks for it" if not group.by_content and group.score < _LITTLE else None,
     ]
@@ -148,27 +148,23 @@ def _paused(group: Group) -> str | None:
     return None
 
 
-def _beside(group: Group, beside: Sequence[tuple[Photo, float]]) -> str | None:
-    """A single shot that would have gone on with the same steps."""
+def _beside(group: Group, beside: Sequence[tuple[Photo, float]], usual: bool) -> str | None:
+    """A single shot of the scene that could be a further frame of a bracket not ``usual``."""
     if group.measured:
         dull = [photo for photo, likeness in beside if likeness != likeness]
         return f"{_base(dull[0].file)} beside it is too dark or bright to compare" if dull else None
-    ordered = sorted(group.stops)
-    steps = [b - a for a, b in pairwise(ordered)]
-    if group.by_content or not even_steps(steps):
-        return None
+    steps = [b - a for a, b in pairwise(sorted(group.stops))]
     step = sum(steps) / len(steps)
     for photo, likeness in beside:
-        if likeness < SAME_SCENE:
-            continue
         end = group.photos[0] if _before(photo, group.photos[0]) else group.photos[-1]
         seconds = pause(photo, end)
-        if photo.stops is None or seconds is None or seconds > _NEAR:
+        if photo.stops is None or seconds is None or seconds > _NEAR or likeness < SAME_SCENE:
             continue
         if photo.drive.bracketing is False and end.drive.bracketing:
             continue
-        off = min(abs(photo.stops - ordered[0] + step), abs(photo.stops - ordered[-1] - step))
-        if off < 0.2:
+        away = min(abs(photo.stops - s) for s in group.stops)
+        goes_on = away > 0.7 * step and abs(away / step - round(away / step)) < 0.2
+        if goes_on or (away >= SAME_STOPS and seconds <= _AT_ONCE and not usual):
             return f"{_base(photo.file)} beside it may belong to it"
     return None
 

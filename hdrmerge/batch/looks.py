@@ -24,9 +24,10 @@ from hdrmerge.io.exif import read_shot
 
 WIDTH, HEIGHT = 48, 32
 _LAGS = (1, 3)  # pixels between those whose difference counts
-_PLAIN = 6.0, 20.0  # codes of difference that count in full: at least, and at most where noisy
+_PLAIN = 6.0  # codes of difference above the noise that count in full
+_NOISY = 2.8  # standard deviations of noise below which a difference of two pixels says nothing
 _MARGIN = 4
-_EVIDENCE = 20.0  # full differences that both must show; fewer count as so many
+_EVIDENCE = 20.0  # full differences that both must show; fewer say nothing
 _SHIFTS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
 _THREADS = 2
 _BLOCK = 1024  # looks compared at a time
@@ -35,11 +36,11 @@ _BLOCK = 1024  # looks compared at a time
 @dataclass(frozen=True, slots=True)
 class Look:
     """``small`` (32, 48) float32 grey codes in [0, 255], ``stops``: log2 of its linear mean,
-    ``plain``: the difference of codes that is no noise."""
+    ``noise``: the difference of codes that noise makes."""
 
     small: NDArray[np.float32]
     stops: float
-    plain: float
+    noise: float
 
 
 def load_looks(
@@ -72,9 +73,8 @@ def look_of(pixels: NDArray[Any]) -> Look:
 
     small = cv2.resize(pixels, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA).astype(np.float32)
     linear = np.square(small / 255.0) * 0.98 + small / 255.0 * 0.02  # near sRGB, for a ratio
-    plain = 3.0 * _noise(pixels) * (WIDTH * HEIGHT / pixels.size) ** 0.5
-    stops = float(np.log2(max(float(linear.mean()), 1e-6)))
-    return Look(small, stops, min(max(plain, _PLAIN[0]), _PLAIN[1]))
+    noise = _NOISY * _noise(pixels) * min(1.0, WIDTH * HEIGHT / pixels.size) ** 0.5
+    return Look(small, float(np.log2(max(float(linear.mean()), 1e-6))), noise)
 
 
 def _noise(pixels: NDArray[Any]) -> float:
@@ -83,8 +83,10 @@ def _noise(pixels: NDArray[Any]) -> float:
     import cv2
 
     mask = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=np.float32)
-    response = cv2.filter2D(pixels.astype(np.float32), -1, mask)
-    return float(np.median(np.abs(response))) / (0.6745 * 6.0)
+    response = np.abs(cv2.filter2D(pixels.astype(np.float32), -1, mask))
+    inside = (pixels > 1) & (pixels < 254)  # clipping hides it
+    known = response[inside] if inside.sum() >= 50 else response
+    return float(np.median(known)) / (0.6745 * 6.0)
 
 
 def _thumbnail(path: Path, photo: Photo) -> NDArray[Any] | None:
@@ -134,8 +136,10 @@ def _signs(look: Look, dx: int = 0, dy: int = 0) -> NDArray[np.float32]:
     parts = []
     for lag in _LAGS:
         for d in (x[:, lag:] - x[:, :-lag], x[lag:] - x[:-lag]):
-            parts.append((d[:rows, :columns] / np.float32(look.plain)).ravel())
-    return np.clip(np.concatenate(parts), -1.0, 1.0)
+            parts.append(d[:rows, :columns].ravel())
+    d = np.concatenate(parts)
+    size = np.clip((np.abs(d) - np.float32(look.noise)) / np.float32(_PLAIN), 0.0, 1.0)
+    return np.asarray(np.sign(d) * size)
 
 
 def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
@@ -153,6 +157,6 @@ def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
                 moved = np.stack([_signs(look, dx, dy) for look in b[column : column + _BLOCK]])
                 count = np.abs(fixed) @ np.abs(moved).T
                 agreement = (fixed @ moved.T) / np.maximum(count, _EVIDENCE)
-                agreement[count < _EVIDENCE / 4] = np.nan
+                agreement[count < _EVIDENCE] = np.nan
                 np.fmax(tile, agreement, out=tile)
     return best

@@ -242,7 +242,7 @@ def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pat
     steps = [s for s in steps if s >= same]
     if not steps:
         return score
-    even = even_steps(steps, 0.7 if sequence.measured else 0.35)
+    even = sequence.measured or even_steps(steps)  # a tone curve makes any steps uneven
     score += _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
     if sequence.ordered and len(steps) == len(ranked) - 1:
         score += _ORDERLY if orderly(pattern[:-1]) else _DISORDERLY
