@@ -143,7 +143,8 @@ def diffuse_white(pixels: FloatArray | HalfArray, codes: Codes) -> float:
     from hdrmerge.tonemap.colour import REC709_LUMINANCE
     from hdrmerge.tonemap.transfer import srgb_decode
 
-    scene = _sample(pixels) @ REC709_LUMINANCE
+    with np.errstate(over="ignore", invalid="ignore"):  # wild values are left out below
+        scene = _sample(pixels) @ REC709_LUMINANCE
     linear = srgb_decode(np.linspace(0, 1, 256, dtype=np.float32))
     shown = np.take(linear, _sample(codes)) @ REC709_LUMINANCE
     seen = np.isfinite(scene) & (scene > 0) & (shown > 0)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from hdrmerge.frames import CaptureSettings
+from hdrmerge.frames import CaptureSettings, Location
 from hdrmerge.simulate.dng import mosaic, write_dng
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -24,6 +25,14 @@ SETTINGS = CaptureSettings(
     camera_model="Model",
     lens_model="Lens",
     focal_length=35.0,
+)
+FULL_SETTINGS = replace(
+    SETTINGS,
+    focal_length_35mm=52.0,
+    utc_offset=timedelta(hours=-3, minutes=-30),
+    artist="Ann Author",
+    copyright="© Ann Author",
+    location=Location(-33.8567844, 151.2152967, -12.5),
 )
 # tag: (type, values); types as in TIFF: 2 ASCII, 3 SHORT, 4 LONG, 5 RATIONAL, 10 SRATIONAL
 Tags = dict[int, tuple[int, Any]]

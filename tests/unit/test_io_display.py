@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import shutil
 import stat
+import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
+from io_files import FULL_SETTINGS as FULL
 from io_files import picture
 from PIL import Image
 
@@ -49,6 +55,59 @@ def test_fractions_become_8_bit(tmp_path: Path) -> None:
     fractions = np.array([[[-0.5, 0.0, 0.25], [0.5, 1.0, 7.0]]], np.float32)
     write_display(tmp_path / "a.png", fractions)
     assert read_frame(tmp_path / "a.png").pixels.tolist() == [[[0, 0, 64], [128, 255, 255]]]
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+@pytest.mark.parametrize("codes", [picture(), DEEP], ids=["8", "16"])
+def test_exif_travels(tmp_path: Path, name: str, codes: np.ndarray[Any, Any]) -> None:
+    path = tmp_path / name
+    write_display(path, codes if name != "a.jpg" else picture(), FULL)
+    found = read_frame(path).settings
+    assert found.location is not None
+    assert found.location.latitude == pytest.approx(-33.8567844, abs=1e-6)
+    assert replace(found, location=FULL.location) == FULL
+    with Image.open(path) as image:  # another reader
+        exif = image.getexif()
+        inner, gps = exif.get_ifd(0x8769), exif.get_ifd(0x8825)
+    assert (exif[0x0110], exif[0x0112], inner[0x829D], gps[3]) == ("Model", 1, 8.0, "E")
+    assert inner[0x9003] == "2024:05:06 07:08:09"
+
+
+def test_tiff_with_exif_is_whole(tmp_path: Path) -> None:
+    """Another reader finds one page, its pixels, the profile and the EXIF directories."""
+    path = tmp_path / "a.tif"
+    write_display(path, DEEP, FULL)
+    with tifffile.TiffFile(path) as tiff:
+        (page,) = tiff.pages
+        np.testing.assert_array_equal(page.asarray(), DEEP)
+        tags = page.tags
+        assert tags[34665].value["ExposureTime"] == (1, 60)
+        assert tags[34853].value["GPSLatitudeRef"] == "S"
+        assert tags["InterColorProfile"].value == srgb_profile()
+        assert tags["Make"].value == "Maker"
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not installed")
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_exiftool_reads_it(tmp_path: Path, name: str) -> None:
+    write_display(tmp_path / name, picture(), FULL)
+    fields = ["ExposureTime", "LensModel", "GPSPosition", "SubSecDateTimeOriginal", "Copyright"]
+    command = ["exiftool", "-j", "-n", *(f"-{field}" for field in fields), tmp_path / name]
+    (found,) = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    assert found["ExposureTime"] == pytest.approx(1 / 60)
+    assert found["LensModel"] == "Lens"
+    assert found["Copyright"] == "© Ann Author"
+    assert found["SubSecDateTimeOriginal"] == "2024:05:06 07:08:09.25-03:30"
+    place = [float(v) for v in found["GPSPosition"].split()]
+    assert place == pytest.approx([-33.8567844, 151.2152967], abs=1e-5)
+
+
+def test_quality_of_jpeg(tmp_path: Path) -> None:
+    sizes = []
+    for quality in (50, 95):
+        write_display(tmp_path / "a.jpg", picture(), quality=quality)
+        sizes.append((tmp_path / "a.jpg").stat().st_size)
+    assert sizes[0] < sizes[1]
 
 
 def test_what_does_not_fit(tmp_path: Path) -> None:

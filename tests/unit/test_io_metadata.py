@@ -5,27 +5,18 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from io_files import SETTINGS
+from io_files import FULL_SETTINGS as FULL
 from PIL import Image
 
 from hdrmerge.frames import CaptureSettings, Location, RadianceMap
 from hdrmerge.io import read_radiance, write_exr
 from hdrmerge.io.exif import read_exif
 from hdrmerge.io.metadata import attributes_of, exif_block, settings_of
-
-FULL = replace(
-    SETTINGS,
-    focal_length_35mm=52.0,
-    utc_offset=timedelta(hours=-3, minutes=-30),
-    artist="Ann Author",
-    copyright="© Ann Author",
-    location=Location(-33.8567844, 151.2152967, -12.5),
-)
 
 
 def read_back(block: bytes) -> CaptureSettings:
