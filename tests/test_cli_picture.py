@@ -131,9 +131,7 @@ def photographs(folder: Path) -> list[Path]:
     paths = []
     for k, stops in enumerate((0, 2)):
         linear = np.clip(scene * 2.0**stops, 0, 1)
-        fraction = np.where(
-            linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055
-        )
+        fraction = srgb_encode(linear.astype(np.float32))
         settings = replace(SETTINGS, exposure_time=2.0**stops / 60, f_number=8.0, iso=100.0)
         paths.append(folder / f"{k}.jpg")
         Image.fromarray(np.rint(fraction * 255).astype(np.uint8)).save(
