@@ -20,9 +20,9 @@ from hdrmerge.tonemap.scene import Statistics
 
 _PIXELS = 400_000  # of the reduced picture, in which base and curve are found
 _RADIUS = 0.0375  # of the base's window, of the root of the picture's area
-_EDGE = 0.7**2  # variance in stops^2 above which a window holds an edge
+_EDGE = 1.0  # variance in stops^2 above which a window holds an edge
 _FADE = (-7.5, -5.5)  # display stops between which fine contrast comes in: below is noise
-_SHOULDER = 0.75  # of display luminance; what is brighter approaches white without reaching it
+_SHOULDER = 0.8  # of display luminance; what is brighter approaches white without reaching it
 _STEPS = 1 << 16
 _STOP = math.log(2.0)
 

@@ -27,8 +27,11 @@ _SLOPES = (0.12, 1.1)  # least and most; a flat scene gains a little contrast
 _LIFT = 2.5  # stops by which shadows may rise above what the middle does: below is noise
 _BEYOND = 0.05  # slope above the brightest that counts: the sun's disc
 _ANCHORS = (-7.0, -1.2)  # where the median may lie, in stops below white
-_BRIGHTENING = 5.5  # stops from an exposure for the brightest to the one for the median: full, ...
-_RESTRAINT = 0.5  # ... and what part of more is given
+_WHITE = 0.3  # stops above white at which the brightest lie: the shoulder brings them back
+_BRIGHTENING = 3.0  # stops from an exposure for the bright parts to the one for the median: full,
+_RESTRAINT = 0.15  # and what part of more is given: a dark room stays dark, its noise unseen
+_DULL = -0.5  # where the brightest of a scene must lie lest it looks grey, stops,
+_REMEDY = 0.5  # and what part of what is missing is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +48,10 @@ class ContrastCurve:
 def fit_curve(stops: FloatArray, brightness: float, exposure: float = 0.0) -> ContrastCurve:
     """The curve for a picture of log2 luminances ``stops``.
 
-    The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255;
-    a scene whose bright parts lie more than 5.5 stops above where the median would need exposing
-    is taken for dark, and gets half of what exceeds that. ``exposure``: stops brighter than so.
+    The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255. A
+    scene for whose median one would expose three stops more than for its bright parts is taken for
+    dark, and gets little of what exceeds that; one without bright parts is made brighter until
+    they are half way to white. ``exposure``: stops brighter than so.
     """
     low, high = (float(v) for v in np.percentile(stops, _ENDS))
     count = max(2, int(np.ceil((high - low) / _WIDTH)))
@@ -62,7 +66,7 @@ def fit_curve(stops: FloatArray, brightness: float, exposure: float = 0.0) -> Co
     def curve(anchor: float) -> ContrastCurve:
         """With the median at ``anchor`` stops of the display."""
         room = max(anchor - _BLACK, middle * _WIDTH - _LIFT)
-        slopes = [_slopes(weight[:middle], room), _slopes(weight[middle:], -anchor)]
+        slopes = [_slopes(weight[:middle], room), _slopes(weight[middle:], _WHITE - anchor)]
         display = np.concatenate([[0.0], np.cumsum(np.concatenate(slopes)) * _WIDTH])
         display += anchor - display[middle]
         far = 40.0
@@ -83,6 +87,7 @@ def fit_curve(stops: FloatArray, brightness: float, exposure: float = 0.0) -> Co
             bright = anchor
     lifted = anchor - (median - float(np.percentile(stops, 98.0)))
     anchor -= (1 - _RESTRAINT) * max(0.0, lifted - _BRIGHTENING)
+    anchor += _REMEDY * max(0.0, _DULL - float(curve(anchor).display[-2]))
     return curve(float(np.clip(anchor + exposure, *_ANCHORS)))
 
 
