@@ -12,7 +12,7 @@ import numpy as np
 from hdrmerge.align import AlignmentNote, align
 from hdrmerge.calibrate import Calibration, calibrate
 from hdrmerge.config import MergeConfig
-from hdrmerge.deghost import choose_method, decide
+from hdrmerge.deghost import choose_method, decide, refine
 from hdrmerge.describe import describe_stack
 from hdrmerge.exposure import initial_stack
 from hdrmerge.frames import CaptureSettings, FloatArray, Frame, RadianceMap
@@ -54,11 +54,11 @@ def merge_stack(
     from hdrmerge.fusion.noise import estimate_noise
     from hdrmerge.fusion.radiometric import fuse
 
-    tell = progress or (lambda stage, fraction: None)
-    clock = _Clock(tell)
+    clock = Clock(progress)
+    tell = clock.tell
     method = choose_method(config)
-    with clock.stage("calibrate"):
-        stack, calibration, alignment = prepare_stack(frames, config)
+    stack, calibration, alignment = prepare_stack(frames, config, clock)
+    with clock.stage("noise"):
         noise = estimate_noise(stack)
     report = describe_stack(stack, calibration, alignment, method)
     attention: dict[str, FloatArray] = {}
@@ -80,6 +80,11 @@ def merge_stack(
             fused = fuse(stack, decisions, noise, half=half, progress=tell)
             radiance = fused.radiance
             report.clipped_everywhere, report.filled = fused.clipped_everywhere, fused.filled
+    if method.refiner is not None and decisions is not None:
+        with clock.stage("refine"):
+            report.refined = refine(
+                radiance.stored, decisions, stack, noise, method.refiner, config, tell
+            )
 
     report.seconds = clock.seconds
     if decisions is not None:
@@ -102,23 +107,26 @@ def plan_stack(frames: Sequence[Frame], config: MergeConfig) -> MergeReport:
 
 
 def prepare_stack(
-    frames: Sequence[Frame], config: MergeConfig
+    frames: Sequence[Frame], config: MergeConfig, clock: Clock | None = None
 ) -> tuple[ExposureStack, Calibration, tuple[AlignmentNote, ...]]:
     """Order, align and calibrate: everything that is known before radiance is computed."""
-    stack, _ = initial_stack(frames, config)
+    clock = clock or Clock()
     notes = tuple(AlignmentNote("none", "not asked for") for _ in frames)
-    if config.align:
-        homographies, notes = align(stack)
-        stack = stack.with_homographies(homographies)
-    calibration = calibrate(stack, config)
+    with clock.stage("align"):
+        stack, _ = initial_stack(frames, config)
+        if config.align:
+            homographies, notes = align(stack)
+            stack = stack.with_homographies(homographies)
+    with clock.stage("calibrate"):
+        calibration = calibrate(stack, config)
     return calibration.stack, calibration, notes
 
 
-class _Clock:
+class Clock:
     """Seconds spent in each stage, told to the progress display as it goes."""
 
-    def __init__(self, tell: Progress) -> None:
-        self.tell = tell
+    def __init__(self, progress: Progress | None = None) -> None:
+        self.tell = progress or (lambda stage, fraction: None)
         self.seconds: dict[str, float] = {}
 
     @contextmanager
