@@ -149,7 +149,7 @@ def attention_maps(
 
 
 def load_refiner(weights: ResolvedWeights, device: Device) -> Callable[[FloatArray], FloatArray]:
-    """A refiner by torch: (7, H, W) float32 to (3, H, W); see ``fusion.refine``."""
+    """A refiner by torch: (13, H, W) float32 to (12, H, W); see ``fusion.refine``."""
     network = load_network(weights.path, select_device(device))
 
     def run(x: FloatArray) -> FloatArray:

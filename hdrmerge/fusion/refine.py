@@ -9,6 +9,7 @@ noise-optimal merge, to the bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,15 @@ from hdrmerge.frames import Decisions, FloatArray
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.stack import ExposureStack
 
-
 Network = Callable[[FloatArray], FloatArray]
+Array = TypeVar("Array", bound=Any)
 
 HALO = 56  # pixels around a place that the network and its inputs reach, 51 and some to spare
-TILE = 384  # pixels a side that are looked at at once
+TILE = 384  # pixels a side that are looked at at once; as HALO, a multiple of 8
 _MULTIPLE = 8  # of the sides of what the network is given
+_SCALES = (3, 5, 13)  # pixels over which detail is averaged, one after the other
 _LEVEL = 17  # pixels over which the level is averaged
+_FURTHEST = np.float32(4.0)  # standard deviations by which a value may change
 _NOISIER = (1.15, 1.5)  # times the noise of all frames: from here on refined, and wholly
 _CLIPS = (0.85, 0.95)  # of the reference's saturation: above, its noise is not known
 _STEEPEST = 1e-2  # least share of the noise curve's term: keeps the logarithm well-conditioned
@@ -51,23 +54,40 @@ def stabilised(radiance: FloatArray, read: float, gain: float, curve: float) -> 
     return np.asarray(np.log1p(rise) / np.float32(root), dtype=np.float32)
 
 
-def inputs(
-    radiance: FloatArray, left: FloatArray, read: float, gain: float, curve: float
-) -> FloatArray:
-    """What the network is given: (7, H, W) float32.
-
-    ``radiance`` (H, W, 3), the reference's saturation = 1; ``left`` (H, W): the merge's standard
-    deviation in units of the reference's, at most 1. Three channels of detail in standard
-    deviations, three of the level around, and ``left``.
-    """
+def bands_of(radiance: FloatArray, read: float, gain: float, curve: float) -> FloatArray:
+    """Detail of ``radiance`` (H, W, 3) at three scales, in standard deviations: (9, H, W)."""
     import cv2
 
     z = stabilised(radiance, read, gain, curve)
-    detail = z - cv2.blur(z, (_LEVEL, _LEVEL))
+    bands: list[FloatArray] = []
+    for size in _SCALES:
+        smooth = cv2.blur(z, (size, size))
+        bands += cv2.split(z - smooth)
+        z = smooth
+    return np.stack(bands).astype(np.float32, copy=False)
+
+
+def inputs(radiance: FloatArray, bands: FloatArray, left: FloatArray) -> FloatArray:
+    """What the network is given: (13, H, W) float32.
+
+    ``radiance`` (H, W, 3), the reference's saturation = 1, and its ``bands_of``; ``left`` (H, W):
+    the merge's standard deviation in units of the reference's, at most 1.
+    """
+    import cv2
+
     around = cv2.blur(np.clip(radiance, 0.0, 1.0), (_LEVEL, _LEVEL))  # may end just below 0
     level = np.power(np.maximum(around, 0.0), np.float32(1 / 2.2))
-    planes = [*cv2.split(np.arcsinh(detail * np.float32(0.5))), *cv2.split(level), left]
-    return np.stack(planes).astype(np.float32, copy=False)
+    detail = np.arcsinh(bands * np.float32(0.5))
+    return np.concatenate([detail, level.transpose(2, 0, 1), left[None]]).astype(np.float32)
+
+
+def noise_in(bands: Array, found: Array) -> Array:
+    """The noise (..., 3, H, W) in standard deviations, of ``bands`` (..., 9, H, W) and what the
+    network says of them (..., 12, H, W); arrays of numpy or torch."""
+    shares = bands * found[..., :9, :, :]
+    by_scale = [shares[..., i : i + 3, :, :] for i in (0, 3, 6)]
+    total: Array = by_scale[0] + by_scale[1] + by_scale[2] + found[..., 9:, :, :]
+    return total
 
 
 def amount(radiance: FloatArray, noisier: FloatArray) -> FloatArray:
@@ -88,7 +108,7 @@ def amount(radiance: FloatArray, noisier: FloatArray) -> FloatArray:
 
 
 def refine(
-    radiance: FloatArray,
+    radiance: NDArray[np.floating[Any]],
     decisions: Decisions,
     stack: ExposureStack,
     noise: NoiseModel,
@@ -98,9 +118,9 @@ def refine(
 ) -> float:
     """Refine ``radiance`` (H, W, 3), the merge of ``stack`` by ``decisions``, in place.
 
-    ``network`` takes ``inputs`` (7, h, w), sides multiples of 8, and returns noise (3, h, w) in
-    standard deviations. Returns the fraction of pixels that changed. Only tiles that hold rejected frames
-    are looked at; memory is that of a row of tiles.
+    ``network``: ``inputs`` (13, h, w), sides multiples of 8, to what ``noise_in`` takes. Returns
+    the fraction of pixels that changed; none by more than four standard deviations. Only tiles that
+    hold rejected frames are looked at; memory is that of two rows of tiles.
     """
     height, width = stack.shape
     rejected = _rejected(decisions, stack.reference)
@@ -124,7 +144,9 @@ def refine(
     return changed / (height * width)
 
 
-def _write(radiance: FloatArray, tiles: list[tuple[slice, slice, FloatArray]]) -> None:
+def _write(
+    radiance: NDArray[np.floating[Any]], tiles: list[tuple[slice, slice, FloatArray]]
+) -> None:
     for rows, columns, result in tiles:
         radiance[rows, columns] = result
 
@@ -145,7 +167,7 @@ def _touched(rejected: FloatArray, place: tuple[slice, slice], shape: tuple[int,
 
 
 def _refine_tile(
-    radiance: FloatArray,
+    radiance: NDArray[np.floating[Any]],
     place: tuple[slice, slice],
     decisions: Decisions,
     stack: ExposureStack,
@@ -156,7 +178,7 @@ def _refine_tile(
     rows, columns = place
     height, width = stack.shape
     around = _around(rows.start, height), _around(columns.start, width)
-    tile = np.ascontiguousarray(radiance[np.ix_(*around)])
+    tile = radiance[np.ix_(*around)].astype(np.float32)
     to_rec709 = _colour(stack)
     if to_rec709 is not None:  # noise is the sensor's, before colour
         tile = tile @ np.linalg.inv(to_rec709).astype(np.float32)
@@ -165,29 +187,31 @@ def _refine_tile(
     inner = (slice(HALO, HALO + height), slice(HALO, HALO + width))
     share = amount(tile[inner], noisier[inner])
     if not share.any():
-        return tile, 0
+        return tile[inner], 0
     model = float(noise.read[stack.reference]), float(noise.gain[stack.reference]), noise.curve
-    place = (_span(share.any(axis=1), TILE), _span(share.any(axis=0), TILE))
+    used = share > 0
+    place = (_span(used.max(axis=1)), _span(used.max(axis=0)))
     wide = tuple(slice(part.start, part.stop + 2 * HALO) for part in place)
-    found = network(inputs(tile[wide], left[wide], *model)).transpose(1, 2, 0)
+    bands = bands_of(tile[wide], *model)
+    found = noise_in(bands, network(inputs(tile[wide], bands, left[wide]))).transpose(1, 2, 0)
     tile = tile[inner]
     clean = tile.copy()
-    here = tuple(slice(part.start, min(part.stop, n)) for part, n in zip(place, share.shape))
-    found = found[HALO:, HALO:][: here[0].stop - here[0].start, : here[1].stop - here[1].start]
-    clean[here] -= share[here][..., None] * reference_noise(tile[here], *model) * found
+    here = clean[place]
+    found = found[HALO:, HALO:][: here.shape[0], : here.shape[1]]
+    found = np.clip(found, -_FURTHEST, _FURTHEST)
+    here -= share[place][..., None] * reference_noise(tile[place], *model) * found
     if to_rec709 is not None:
         clean = clean @ to_rec709.astype(np.float32)
-    changed = share[..., None] > 0
-    result = np.where(changed, np.maximum(clean, 0.0), radiance[rows, columns])
-    return result, int(np.count_nonzero(share))
+    result = np.where(used[..., None], np.maximum(clean, 0.0), radiance[rows, columns])
+    return result, int(np.count_nonzero(used))
 
 
-def _span(used: NDArray[np.bool_], size: int) -> slice:
-    """The least slice within ``size`` that holds all that is used, a multiple of 8 long."""
+def _span(used: NDArray[np.bool_]) -> slice:
+    """The least slice of a tile that holds all that is used, from one multiple of 8 to another:
+    the network's coarse grids lie the same in every tile."""
     found = np.flatnonzero(used)
-    length = -(-(int(found[-1]) + 1 - int(found[0])) // _MULTIPLE) * _MULTIPLE
-    start = min(int(found[0]), size - length)
-    return slice(start, start + length)
+    first, last = int(found[0]), int(found[-1])
+    return slice(first // _MULTIPLE * _MULTIPLE, -(-(last + 1) // _MULTIPLE) * _MULTIPLE)
 
 
 def _around(start: int, size: int) -> NDArray[np.intp]:
@@ -241,11 +265,12 @@ def _looked_up(
     (h, w), (height, width) = plane.shape, shape
     y = ((around[0] + 0.5) * (h / height) - 0.5).astype(np.float32)
     x = ((around[1] + 0.5) * (w / width) - 0.5).astype(np.float32)
-    grid = np.broadcast_arrays(x[None, :], y[:, None])
+    across, down = (np.ascontiguousarray(g) for g in np.broadcast_arrays(x[None, :], y[:, None]))
     return np.asarray(
         cv2.remap(
             plane,
-            *map(np.ascontiguousarray, grid),
+            across,
+            down,
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         ),

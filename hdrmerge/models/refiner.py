@@ -6,8 +6,8 @@ away, at full resolution, in the tiles that hold such places.
 
 It works on radiance transformed so that the reference's noise has a standard deviation of one
 (``fusion.refine``; Anscombe 1948, for signal-dependent noise Foi 2009), so that it is the same
-problem for every camera, and it may move no value by more than ``LIMIT`` such deviations: it cannot
-invent anything that the noise would not have hidden.
+problem for every camera. Mostly it says which share of the detail at three scales is noise, as
+wavelet shrinkage does (Donoho & Johnstone 1994); a small free part follows edges.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-LIMIT = 4.0  # standard deviations of the reference's noise by which a value may change
-INPUTS = 7  # detail and level of three channels, and how noisy the merge still is
+BANDS = 9  # three scales of detail of three channels
+INPUTS = BANDS + 4  # with the level of three channels, and how noisy the merge still is
+OUTPUTS = BANDS + 3
+LIMIT = 4.0  # of the free part, in standard deviations of the reference's noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +36,9 @@ def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
 
 
 class Refiner(nn.Module):
-    """``forward(x)``: inputs (B, 7, H, W) of ``fusion.refine.inputs``; returns the noise (B, 3, H,
-    W) in standard deviations, within ``LIMIT``. H and W are multiples of 8."""
+    """``forward(x)``: inputs (B, 13, H, W) of ``fusion.refine.inputs``; returns (B, 12, H, W): the
+    shares in [0, 1] of the nine bands that are noise, and three channels of noise beside them, in
+    standard deviations, within ``LIMIT``. H and W are multiples of 8."""
 
     def __init__(self, config: RefinerConfig | None = None) -> None:
         super().__init__()
@@ -47,11 +50,15 @@ class Refiner(nn.Module):
         self.from_eighth = nn.Conv2d(c, b, 1)
         self.at_quarter = nn.Sequential(_conv(b, b), _conv(b, b))
         self.from_quarter = nn.Conv2d(b, a, 1)
-        self.at_half = nn.Sequential(_conv(a, a), _conv(a, a), nn.Conv2d(a, 12, 3, 1, 1))
+        self.at_half = nn.Sequential(_conv(a, a), _conv(a, a), nn.Conv2d(a, 4 * OUTPUTS, 3, 1, 1))
         last = self.at_half[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.normal_(last.weight, std=1e-3)
-        nn.init.zeros_(last.bias)
+        start = torch.tensor(
+            [0.5] * 3 + [-2.0] * 3 + [-4.0] * 3 + [0.0] * 3
+        )  # fine detail is noise
+        with torch.no_grad():
+            last.bias.copy_(start.repeat_interleave(4))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.pixel_shuffle(self.folded(F.pixel_unshuffle(x, 2)), 2)
@@ -63,8 +70,9 @@ class Refiner(nn.Module):
         quarter = self.to_quarter(half)
         eighth = self.to_eighth(quarter)
         quarter = self.at_quarter(quarter + _up(self.from_eighth(eighth)))
-        noise: Tensor = self.at_half(half + _up(self.from_quarter(quarter)))
-        return LIMIT * torch.tanh(noise / LIMIT)
+        found = self.at_half(half + _up(self.from_quarter(quarter)))
+        shares, free = found[:, : 4 * BANDS], found[:, 4 * BANDS :]
+        return torch.cat([torch.sigmoid(shares), LIMIT * torch.tanh(free / LIMIT)], 1)
 
 
 def _up(x: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hdrmerge.fusion.refine import noise_in
 from hdrmerge.io.atomic import write_bytes
 from hdrmerge.models.checkpoint import checkpoint_bytes
-from hdrmerge.models.refiner import Refiner, RefinerConfig
+from hdrmerge.models.refiner import BANDS, Refiner, RefinerConfig
 from hdrmerge.training.config import check_paths, make_section
 from hdrmerge.training.data import Scenes, load_scenes
 from hdrmerge.training.noise_patches import NoiseConfig, render_noise_patch
@@ -93,6 +94,13 @@ def refine_loss(found: Tensor, noise: Tensor, amount: Tensor, slope: Tensor) -> 
     return (smooth + (steep * error.square()).sum()) / (3.0 * weight.sum())
 
 
+def noise_found(network: torch.nn.Module, x: Tensor) -> Tensor:
+    """The noise (B, 3, H, W) that a network finds in its inputs."""
+    found = network(x.contiguous(memory_format=torch.channels_last)).float()
+    noise: Tensor = noise_in(2.0 * torch.sinh(x[:, :BANDS]), found)
+    return noise
+
+
 def gains(network: torch.nn.Module, pool: list[Tensor]) -> dict[str, float]:
     """dB of noise power taken away where something is refined: in standard deviations, and in
     mu-law."""
@@ -101,7 +109,7 @@ def gains(network: torch.nn.Module, pool: list[Tensor]) -> dict[str, float]:
     with torch.inference_mode():
         for parts in zip(*(torch.split(part, 16) for part in pool), strict=True):
             x, noise, amount, slope = (part.float() for part in parts)
-            error = network(x) - noise
+            error = noise_found(network, x) - noise
             for i, scale in enumerate((torch.ones_like(slope), slope)):
                 taken[i] += (amount * (scale * error).square()).sum()
                 there[i] += (amount * (scale * noise).square()).sum()
@@ -169,7 +177,7 @@ def _advance(trainee: Trainee, config: RefineConfig, batch: list[Tensor]) -> dic
     rate = config.rate * min(1.0, (trainee.step + 1) / max(1, config.warmup), fall)
     kind = torch.device(config.device).type
     with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bf16"):
-        found = trainee.model(x.contiguous(memory_format=torch.channels_last))
-    loss = refine_loss(found.float(), noise, amount, slope)
+        found = noise_found(trainee.model, x)
+    loss = refine_loss(found, noise, amount, slope)
     norm = trainee.learn(loss, rate=rate, clip=config.clip, ema=config.ema)
     return {"loss": loss.item(), "norm": norm}
