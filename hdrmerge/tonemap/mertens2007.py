@@ -13,9 +13,10 @@ from hdrmerge.tonemap.edge_aware import exposed
 from hdrmerge.tonemap.scene import Statistics
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
-_LEAST = 1e-12  # added to weights, as in the authors' program: where all are 0 all count alike
+_LEAST = 1e-6  # of exposedness in a weight: it decides where grey or flat parts have no other
+_TINY = 1e-12  # added to weights, as in the authors' program: where all are 0 all count alike
 _SHOWN = 0.5  # linear value that the brightest thousandth has in the shortest exposure
-_DARK = 0.05  # linear value that the darkest hundredth has in the longest
+_DARK = 0.1  # linear value that the darkest twentieth has in the longest
 _MOST = 6  # exposures
 _GAMMA = 2.2  # of the camera
 
@@ -35,7 +36,7 @@ def mertens2007(
     """Linear RGB (H, W, 3) to display RGB: the best parts of many exposures, blended.
 
     Exposures ``spacing`` stops apart span the scene, from the one that shows its brightest
-    thousandth to the one that shows its darkest hundredth (further apart where six would not do);
+    thousandth to the one that shows its darkest twentieth (further apart where six would not do);
     each is what a camera of gamma 2.2 would give. Weights (section 3.1) are the powers
     ``contrast``, ``saturation`` and ``exposedness`` of the Laplacian of grey, the standard
     deviation of the channels, and a Gaussian of ``sigma`` around 0.5 in every channel; Laplacian
@@ -80,7 +81,7 @@ def _gains(luminance: FloatArray, spacing: float) -> list[np.float32]:
     seen = seen[seen > 0]
     if seen.size == 0:
         seen = luminance[luminance > 0]
-    low, high = (float(v) for v in np.percentile(seen, (1.0, 99.9)))
+    low, high = (float(v) for v in np.percentile(seen, (5.0, 99.9)))
     first, last = math.log2(_SHOWN / high), math.log2(_DARK / low)
     count = min(_MOST, max(2, 1 + math.ceil((last - first) / spacing)))
     stops = np.linspace(first, max(first, last), count)
@@ -110,12 +111,13 @@ def _weigh(
             laplacian = np.abs(cv2.Laplacian(grey, cv2.CV_32F, borderType=cv2.BORDER_REPLICATE))
             weight *= laplacian if contrast == 1 else laplacian**contrast
         if saturation > 0:
-            spread = (red - grey) ** 2 + (green - grey) ** 2 + (blue - grey) ** 2
-            weight *= (spread * np.float32(1 / 3)) ** np.float32(0.5 * saturation)
-        if exposedness > 0:
-            distance = (red - 0.5) ** 2 + (green - 0.5) ** 2 + (blue - 0.5) ** 2
-            weight *= np.exp(distance * np.float32(-exposedness / (2 * sigma**2)))
-        every.append(weight[inner] + np.float32(_LEAST))
+            # the variance by differences of channels: grey is exactly 0
+            spread = (red - green) ** 2 + (green - blue) ** 2 + (blue - red) ** 2
+            weight *= (spread * np.float32(1 / 9)) ** np.float32(0.5 * saturation)
+        weight += np.float32(_LEAST)
+        distance = (red - 0.5) ** 2 + (green - 0.5) ** 2 + (blue - 0.5) ** 2
+        weight *= np.exp(distance * np.float32(-exposedness / (2 * sigma**2)))
+        every.append(weight[inner] + np.float32(_TINY))
     total = np.sum(every, axis=0)
     rest = np.full(total.shape, 255, np.uint8)
     below = np.zeros_like(total)
