@@ -36,7 +36,8 @@ class Entry:
     def done(self, status: Status, record: Record, outputs: dict[Product, str]) -> None:
         """It is merged, now or before."""
         self.status, self.outputs = status, outputs
-        self.warnings = tuple((record.report or {}).get("warnings", ()))
+        warnings = (record.report or {}).get("warnings")
+        self.warnings = tuple(map(str, warnings)) if isinstance(warnings, list) else ()
         self.seconds, self.peak = record.seconds, record.peak
 
     def fail(self, failure: Failure, seconds: float = 0.0, peak: int = 0) -> None:

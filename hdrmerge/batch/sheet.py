@@ -115,12 +115,14 @@ def _pictures(
     """The strip of frames with a caption below each, then preview, ghost map and response."""
     where = {Path(file).name: file for file in entry.files}
     yield f"{_image(card.get('frames'), FRAME_HEIGHT)}<div class=files>"
-    for row, width in zip(report.get("frames", ()), card.get("widths", ()), strict=False):
+    rows = [row for row in _list(report.get("frames")) if isinstance(row, dict)]
+    widths = [width for width in _list(card.get("widths")) if isinstance(width, int)]
+    for row, width in zip(rows, widths, strict=False):
         name = str(row.get("file", ""))
         note = " (reference)" if name == report.get("reference") else ""
         link = _link(where.get(name, name), out)
         yield (
-            f"<span style=width:{max(int(width), 40)}px><a href={link}>"
+            f"<span style=width:{max(width, 40)}px><a href={link}>"
             f"{html.escape(_shown(name))}</a><br>{_exposure(row)}{note}</span>"
         )
     yield "</div><div class=row>"
@@ -129,7 +131,7 @@ def _pictures(
         if card.get(key):
             image = _image(card[key], PICTURE_HEIGHT)
             yield f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
-    lines = [p for p in card.get("curve", ()) if isinstance(p, str) and _POINTS.fullmatch(p)]
+    lines = [p for p in _list(card.get("curve")) if isinstance(p, str) and _POINTS.fullmatch(p)]
     colours = ("r", "g", "b") if len(lines) == 3 else ("",)
     drawn = "".join(
         f"<polyline class='{colour}' points='{points}'/>"
@@ -159,6 +161,10 @@ def _image(uri: Any, height: int) -> str:
     if not isinstance(uri, str) or not _URI.fullmatch(uri):
         return ""
     return f'<img alt="" loading=lazy decoding=async height={height} src="{uri}">'
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _link(file: str, out: Path) -> str:

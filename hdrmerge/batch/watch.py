@@ -22,7 +22,7 @@ class Folder:
 
     A file is complete when two looks in a row find it alike. A bracket is complete when all its
     files are and it has as many as ``find.frames`` says, or a later bracket has begun, or nothing
-    has joined it for ``settle`` seconds.
+    has come for ``settle`` seconds.
     """
 
     folder: Path
@@ -82,7 +82,7 @@ class Folder:
             for other in plan.brackets
             if other is not bracket
         )
-        return begun or now - last >= self.settle
+        return begun or now - max(self._arrived.values()) >= self.settle
 
     def _last(self, files: tuple[str, ...]) -> float:
         return max(self._arrived.get(file, self.clock()) for file in files)
