@@ -19,7 +19,8 @@ class MergeConfig:
     ``times``: exposure time of each frame in seconds, likewise. ``response``: ``auto``, ``srgb``,
     ``linear``, ``gamma:VALUE``, ``estimate``, ``debevec`` or the path of a saved response.
     ``reference``: index of the reference frame in the order of the files, or None for the best
-    exposed. ``attention``: also say what a published network attends to.
+    exposed. ``attention``: also say what a published network attends to. ``refine``: take
+    out the noise of what a network's deghosting leaves to few frames.
     """
 
     ev: tuple[float, ...] | None = None
@@ -34,6 +35,7 @@ class MergeConfig:
     tile: int | None = None
     proxy_pixels: int = 2_000_000
     attention: bool = False
+    refine: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
 from hdrmerge.frames import Decisions
-from hdrmerge.models.manifest import is_direct
+from hdrmerge.models.manifest import is_direct, shipped
 from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
 from hdrmerge.stack import ExposureStack
 
 if TYPE_CHECKING:
     from hdrmerge.fusion.noise import NoiseModel
 
+REFINER = "refiner"
+
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How ghosts are dealt with. ``kind``: ``off``, ``classic``, ``network`` (it decides, the merge
-    carries the radiance) or ``reconstruct`` (a published network that makes the radiance)."""
+    """How ghosts are dealt with. ``kind``: ``off``, ``classic``, ``network`` (ours; the merge
+    carries the radiance) or ``reconstruct`` (a published network that makes the radiance).
+
+    ``weights`` name the method; ``refiner``: those that refine what the merge leaves noisy.
+    """
 
     kind: str
     weights: ResolvedWeights | None = None
+    refiner: ResolvedWeights | None = None
 
 
 def choose_method(config: MergeConfig) -> Method:
@@ -45,7 +54,12 @@ def choose_method(config: MergeConfig) -> Method:
     weights = resolve_weights(config.weights, config.model)
     kind = "reconstruct" if is_direct(weights.model) else "network"
     _check_attention(config, kind)
-    return Method(kind, weights)
+    if kind == "reconstruct" or not config.refine:
+        return Method(kind, weights)
+    if shipped().for_model(REFINER) is None:
+        return Method(kind, weights)
+    own = weights.model == REFINER
+    return Method(kind, weights, weights if own else resolve_weights(None, REFINER))
 
 
 def _check_attention(config: MergeConfig, kind: str) -> None:
@@ -64,12 +78,38 @@ def decide(
     progress: Callable[[str, float], None],
 ) -> Decisions | None:
     """What each frame is trusted with; None where nothing is decided (off, reconstruct)."""
-    if method.kind == "network":
+    if method.kind not in ("network", "classic"):
+        return None
+    if method.weights is not None and method.weights.model != REFINER:
         from hdrmerge.fusion import learned
 
         return learned.decide(stack, config, noise, weights=method.weights, progress=progress)
-    if method.kind == "classic":
-        from hdrmerge.fusion import classic
+    from hdrmerge.fusion import classic
 
-        return classic.decide(stack.proxy(config.proxy_pixels), noise)
-    return None
+    return classic.decide(stack.proxy(config.proxy_pixels), noise)
+
+
+def refine(
+    radiance: NDArray[np.floating[Any]],
+    decisions: Decisions,
+    stack: ExposureStack,
+    noise: NoiseModel,
+    weights: ResolvedWeights,
+    config: MergeConfig,
+    progress: Callable[[str, float], None],
+) -> float:
+    """Refine a merge (H, W, 3) in place; the fraction of pixels that changed.
+
+    Runs without torch unless a GPU is asked for or the weights are not the shipped ones.
+    """
+    from hdrmerge.fusion.refine import refine as refine_tiles
+
+    if weights.portable is not None and config.device in ("auto", "cpu"):
+        from hdrmerge.models.portable import load_portable
+
+        network = load_portable(weights.portable)
+    else:
+        from hdrmerge.fusion.learned import load_refiner
+
+        network = load_refiner(weights, config.device)
+    return refine_tiles(radiance, decisions, stack, noise, network, progress=progress)

@@ -44,6 +44,7 @@ class MergeReport:
     exposure_offset: float = 0.0
     clipped_everywhere: float = 0.0  # fraction of pixels saturated in every frame
     filled: float = 0.0
+    refined: float = 0.0  # fraction of pixels whose noise a network took out
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

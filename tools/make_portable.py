@@ -2,7 +2,7 @@
 
     pip install onnx && python tools/make_portable.py refiner-1
 
-Writes beside the safetensors and prints the sha256 for the manifest.
+Writes beside the safetensors and prints the sha256 for the manifest (``portable``).
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ import torch
 
 from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.header import file_sha256
-from hdrmerge.models.manifest import shipped
-from hdrmerge.models.portable import SUFFIX
+from hdrmerge.models.manifest import PORTABLE, shipped
 from hdrmerge.models.refiner import INPUTS, Refiner
 
 
@@ -34,7 +33,7 @@ def main(name: str) -> None:
     path = manifest.path(manifest.entries[name])
     network = load_network(path)
     assert isinstance(network, Refiner)
-    out = path.with_suffix(SUFFIX)
+    out = path.with_suffix(PORTABLE)
     sides = {2: "height", 3: "width"}
     torch.onnx.export(
         Folded(network).eval(),

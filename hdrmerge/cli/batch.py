@@ -40,6 +40,7 @@ from hdrmerge.cli.options import (
     Json,
     Model,
     Quiet,
+    Refine,
     Response,
     Tile,
     Weights,
@@ -104,6 +105,7 @@ def batch(
     deghost: Deghost = "auto",
     model: Model = None,
     weights: Weights = None,
+    refine: Refine = True,
     device: Device = "auto",
     tile: Tile = None,
     skip_doubtful: SkipDoubtful = False,
@@ -152,6 +154,7 @@ def batch(
         deghost=deghost,
         model=model,
         weights=weights,
+        refine=refine,
         device=device,
         tile=tile,
     )

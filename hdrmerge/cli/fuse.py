@@ -25,6 +25,7 @@ from hdrmerge.cli.options import (
     Json,
     Model,
     Quiet,
+    Refine,
     Response,
     Tile,
     Weights,
@@ -139,6 +140,7 @@ def fuse(
     deghost: Deghost = "auto",
     model: Model = None,
     weights: Weights = None,
+    refine: Refine = True,
     device: Device = "auto",
     tile: Tile = None,
     op: Op = None,
@@ -175,6 +177,7 @@ def fuse(
         deghost=deghost,
         model=model,
         weights=weights,
+        refine=refine,
         device=device,
         tile=tile,
         attention=attention_map is not None,
@@ -281,20 +284,27 @@ def fuse_files(
     """Read, merge and write; each file appears complete or not at all."""
     from hdrmerge import io
     from hdrmerge.memory import keep_freed_blocks
-    from hdrmerge.pipeline import merge_stack
+    from hdrmerge.pipeline import Clock, merge_stack
 
     keep_freed_blocks()
     with console.progress() as progress:
-        frames = io.read_frames(paths, progress=progress)
+        clock = Clock(progress)
+        with clock.stage("read"):
+            frames = io.read_frames(paths, progress=progress)
         half = outputs.radiance.suffix.lower() == ".exr" and not outputs.float32
         result = merge_stack(frames, config, half=half, progress=progress)
         del frames
         if not outputs.gps:
             result = replace(result, settings=replace(result.settings, location=None))
-        if progress is not None:
-            progress("write", 0.5)
-        write_results(result, outputs)
-    return result.report
+        with clock.stage("write"):
+            write_results(result, outputs)
+    report = result.report
+    report.seconds = {
+        "read": clock.seconds["read"],
+        **report.seconds,
+        "write": clock.seconds["write"],
+    }
+    return report
 
 
 def write_results(result: MergeResult, outputs: Outputs) -> None:

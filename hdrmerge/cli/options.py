@@ -66,6 +66,13 @@ Weights = Annotated[
         rich_help_panel=GHOSTS,
     ),
 ]
+Refine = Annotated[
+    bool,
+    typer.Option(
+        help="Take out the noise that rejected frames leave (with --deghost auto or network).",
+        rich_help_panel=GHOSTS,
+    ),
+]
 
 
 def expand_paths(arguments: list[str]) -> list[Path]:

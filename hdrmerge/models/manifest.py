@@ -21,6 +21,7 @@ __all__ = [
     "weights_folder",
 ]
 
+PORTABLE = ".onnx"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -32,7 +33,8 @@ class WeightsEntry:
     ``name`` is what ``--weights`` takes; ``model`` the network, ``config`` its configuration;
     ``file`` a plain name beside the manifest, ``sha256`` of the whole file. How it was made:
     ``recipe`` (a config file of the repository), ``seed``, ``steps``, ``data`` (sources),
-    ``hardware``; ``scores`` on the validation scenes by name.
+    ``hardware``; ``scores`` on the validation scenes by name. ``portable``: sha256 of the same
+    network in a form that runs without torch, beside it as ``.onnx``; empty where there is none.
     """
 
     name: str
@@ -46,12 +48,14 @@ class WeightsEntry:
     data: tuple[str, ...] = ()
     hardware: str = ""
     scores: dict[str, float] = field(default_factory=dict)
+    portable: str = ""
 
     def __post_init__(self) -> None:
         for text in (self.name, self.file):
             if not (isinstance(text, str) and _PLAIN_NAME.fullmatch(text)):
                 raise ValueError(f"{text!r} is no plain name")
-        if not (isinstance(self.sha256, str) and _SHA256.fullmatch(self.sha256)):
+        hashes = (self.sha256, self.portable) if self.portable else (self.sha256,)
+        if not all(isinstance(text, str) and _SHA256.fullmatch(text) for text in hashes):
             raise ValueError(f"{self.name}: sha256 is not 64 hexadecimal digits")
         find_model(self.model)
         object.__setattr__(self, "data", tuple(self.data))
@@ -67,6 +71,10 @@ class Manifest:
 
     def path(self, entry: WeightsEntry) -> Path:
         return self.folder / entry.file
+
+    def portable(self, entry: WeightsEntry) -> Path | None:
+        """The file that runs without torch."""
+        return self.path(entry).with_suffix(PORTABLE) if entry.portable else None
 
     def for_model(self, model: str) -> WeightsEntry | None:
         """The default weights when they are of this network, else the first listed that are."""

@@ -14,8 +14,6 @@ import numpy as np
 from hdrmerge.errors import WeightsError
 from hdrmerge.frames import FloatArray
 
-SUFFIX = ".onnx"
-
 
 def load_portable(path: Path) -> Callable[[FloatArray], FloatArray]:
     """A network of ``path`` as a function of (C, H, W) float32 with even H and W.

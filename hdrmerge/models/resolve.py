@@ -14,12 +14,14 @@ from hdrmerge.models.registry import VARIANTS, find_model, make_config
 
 @dataclass(frozen=True, slots=True)
 class ResolvedWeights:
-    """A file of weights: ``name`` for people, the ``model`` it is of, ``sha256`` of the file."""
+    """A file of weights: ``name`` for people, the ``model`` it is of, ``sha256`` of the file;
+    ``portable``: the same network for ``models.portable``, where it is shipped."""
 
     path: Path
     name: str
     model: str
     sha256: str
+    portable: Path | None = None
 
 
 def resolve_weights(
@@ -33,15 +35,17 @@ def resolve_weights(
     ``model``, UsageError for an unknown ``model``.
     """
     manifest = manifest or shipped()
+    portable = None
     if model is not None:
         find_model(model)  # an unknown network is said before anything is looked for
     if spec is None:
         entry = _unasked(manifest, model)
-        path, name = check_entry(manifest, entry), entry.name
+        path, name, portable = check_entry(manifest, entry), entry.name, manifest.portable(entry)
     elif spec.startswith("hf:"):
         path, name = hub.download(hub.parse_spec(spec)), spec
     elif spec in manifest.entries:
-        path, name = check_entry(manifest, manifest.entries[spec]), spec
+        entry = manifest.entries[spec]
+        path, name, portable = check_entry(manifest, entry), spec, manifest.portable(entry)
     elif Path(spec).is_file():
         path, name = Path(spec), Path(spec).name
     else:
@@ -51,19 +55,25 @@ def resolve_weights(
             f"Give a name ({known}), a file, or hf:owner/repo.",
         )
     found = _model_of(path, model)
-    return ResolvedWeights(path, name, found, file_sha256(path))
+    return ResolvedWeights(path, name, found, file_sha256(path), portable)
 
 
 def check_entry(manifest: Manifest, entry: WeightsEntry) -> Path:
-    """The file of shipped weights, its sha256 compared; raises WeightsError."""
-    path = manifest.path(entry)
-    if not path.is_file():
-        raise WeightsError(f"The weights {entry.name} are not installed.", "Reinstall hdrmerge.")
-    if file_sha256(path) != entry.sha256:
-        raise WeightsError(
-            f"The weights {entry.name} are damaged: {path} is not the file that was shipped.",
-            "Reinstall hdrmerge.",
-        )
+    """The file of shipped weights, its sha256 (and that of its portable form) compared; raises
+    WeightsError."""
+    path, portable = manifest.path(entry), manifest.portable(entry)
+    for file, sha256 in ((path, entry.sha256), (portable, entry.portable)):
+        if file is None:
+            continue
+        if not file.is_file():
+            raise WeightsError(
+                f"The weights {entry.name} are not installed.", "Reinstall hdrmerge."
+            )
+        if file_sha256(file) != sha256:
+            raise WeightsError(
+                f"The weights {entry.name} are damaged: {file} is not the file that was shipped.",
+                "Reinstall hdrmerge.",
+            )
     return path
 
 

@@ -1,0 +1,211 @@
+"""Refining: noise leaves where frames were rejected, and nothing else changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from hdrmerge.config import MergeConfig
+from hdrmerge.errors import WeightsError
+from hdrmerge.frames import CaptureSettings, Decisions, FloatArray, Frame
+from hdrmerge.fusion import refine
+from hdrmerge.fusion.noise import NoiseModel, estimate_noise
+from hdrmerge.fusion.radiometric import fuse
+from hdrmerge.models.checkpoint import load_network
+from hdrmerge.models.manifest import shipped
+from hdrmerge.models.portable import fold, load_portable, unfold
+from hdrmerge.models.refiner import Refiner, RefinerConfig
+from hdrmerge.response import Response
+from hdrmerge.stack import ExposureStack
+
+HEIGHT, WIDTH = 150, 220
+STOPS = (-3.0, 0.0, 3.0)
+
+
+def scene() -> FloatArray:
+    """A smooth dark gradient with an edge in it, (H, W, 3)."""
+    x = np.linspace(0, 1, WIDTH)[None, :, None]
+    y = np.linspace(0, 1, HEIGHT)[:, None, None]
+    base = 0.01 + 0.04 * x * (1 + 0.3 * np.sin(9 * y)) * np.array([0.9, 1.0, 1.1])
+    base[:, WIDTH // 2 :] *= 1.8
+    return base.astype(np.float32)
+
+
+def bracket() -> tuple[ExposureStack, NoiseModel]:
+    rng = np.random.default_rng(3)
+    frames = []
+    for stop in STOPS:
+        exposure = scene() * np.float32(2.0**stop)
+        noisy = (rng.poisson(exposure * 1500) + rng.normal(0, 4, exposure.shape)) / 1500
+        codes = np.rint(Response.srgb().encode(np.clip(noisy, 0, 1).astype(np.float32)) * 255)
+        frame = Frame(codes.astype(np.uint8), "display", CaptureSettings(), Path(f"{stop}.png"))
+        frames.append(frame)
+    eye = np.repeat(np.eye(3)[None], len(frames), axis=0)
+    stack = ExposureStack(tuple(frames), 2.0 ** np.array(STOPS), Response.srgb(), 1, eye)
+    return stack, estimate_noise(stack)
+
+
+def rejecting(rows: slice, columns: slice) -> Decisions:
+    trust = np.ones((3, HEIGHT, WIDTH), np.float32)
+    trust[0, rows, columns] = trust[2, rows, columns] = 0
+    return Decisions(trust)
+
+
+def portable() -> Callable[[FloatArray], FloatArray]:
+    manifest = shipped()
+    entry = manifest.for_model("refiner")
+    path = manifest.portable(entry) if entry is not None else None
+    assert path is not None
+    return load_portable(path)
+
+
+def drawn() -> Callable[[FloatArray], FloatArray]:
+    """A refiner of random weights that does something."""
+    torch.manual_seed(0)
+    network = Refiner(RefinerConfig((8, 8, 8))).eval()
+    for parameter in network.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.12)
+
+    def run(x: FloatArray) -> FloatArray:
+        with torch.inference_mode():
+            return np.asarray(network(torch.from_numpy(x)[None])[0].numpy())
+
+    return run
+
+
+def test_what_every_frame_agrees_on_is_not_touched() -> None:
+    stack, noise = bracket()
+    decisions = rejecting(slice(40, 90), slice(50, 130))
+    merged = fuse(stack, decisions, noise).radiance.pixels
+    refined = merged.copy()
+    share = refine.refine(refined, decisions, stack, noise, drawn())
+    changed = (refined != merged).any(axis=2)
+    assert 0.9 * 4000 < changed.sum() < 1.1 * 4000
+    assert share == pytest.approx(4000 / merged[..., 0].size, rel=0.1)
+    outside = np.ones((HEIGHT, WIDTH), bool)
+    outside[38:92, 48:132] = False
+    assert not changed[outside].any()
+
+
+def test_all_trusted_means_no_work() -> None:
+    stack, noise = bracket()
+    decisions = Decisions(np.ones((3, HEIGHT, WIDTH), np.float32))
+
+    def never(_: Any) -> Any:
+        raise AssertionError("nothing is to be refined")
+
+    merged = fuse(stack, decisions, noise).radiance.pixels
+    assert refine.refine(merged.copy(), decisions, stack, noise, never) == 0
+
+
+def test_the_shipped_network_takes_noise_out() -> None:
+    stack, noise = bracket()
+    place = (slice(30, 120), slice(40, 180))
+    decisions = rejecting(*place)
+    merged = fuse(stack, decisions, noise).radiance.pixels
+    refined = merged.copy()
+    refine.refine(refined, decisions, stack, noise, portable())
+    before, after = (float(np.square((x - scene())[place]).mean()) for x in (merged, refined))
+    assert after < before / 4  # 6 dB on a smooth scene
+    mean = refined[place].mean(axis=(0, 1)) / merged[place].mean(axis=(0, 1))
+    np.testing.assert_allclose(mean, 1, atol=0.02)
+
+
+def test_no_value_moves_further_than_its_noise_allows() -> None:
+    stack, noise = bracket()
+    decisions = rejecting(slice(0, HEIGHT), slice(0, WIDTH))
+    merged = fuse(stack, decisions, noise).radiance.pixels
+    refined = merged.copy()
+    refine.refine(refined, decisions, stack, noise, lambda x: np.full_like(x[:12], 9))
+    model = float(noise.read[1]), float(noise.gain[1]), noise.curve
+    most = 4 * refine.reference_noise(merged, *model)
+    assert np.all(np.abs(refined - merged) <= most * 1.0001)
+
+
+@pytest.mark.parametrize("tile", [64, 96, 200])
+def test_tiles_do_not_show(monkeypatch: pytest.MonkeyPatch, tile: int) -> None:
+    stack, noise = bracket()
+    decisions = rejecting(slice(5, 140), slice(0, 200))
+    merged = fuse(stack, decisions, noise).radiance.pixels
+    results = []
+    for side in (tile, 400):
+        monkeypatch.setattr(refine, "TILE", side)
+        refined = merged.copy()
+        refine.refine(refined, decisions, stack, noise, drawn())
+        results.append(refined)
+    assert np.abs(results[1] - merged).max() > 1e-3
+    np.testing.assert_allclose(results[0], results[1], atol=1e-6)
+
+
+def test_half_floats_are_refined_like_floats() -> None:
+    stack, noise = bracket()
+    decisions = rejecting(slice(30, 120), slice(40, 180))
+    merged = fuse(stack, decisions, noise).radiance.pixels
+    whole, half = merged.copy(), merged.astype(np.float16)
+    for picture in (whole, half):
+        refine.refine(picture, decisions, stack, noise, drawn())
+    np.testing.assert_allclose(half, whole, rtol=5e-3, atol=1e-4)
+
+
+def test_sensor_colours_are_refined_as_the_sensor_saw_them() -> None:
+    """White balance and matrix, undone and redone, change nothing but rounding."""
+    stack, noise = bracket()
+    decisions = rejecting(slice(30, 120), slice(40, 180))
+    plain = fuse(stack, decisions, noise).radiance.pixels
+    matrix = np.array([[1.6, -0.5, -0.1], [-0.2, 1.5, -0.3], [0.0, -0.6, 1.6]])
+    balance = (2.0, 1.0, 1.5)
+    coloured = SimpleNamespace(
+        shape=stack.shape,
+        reference=stack.reference,
+        exposures=stack.exposures,
+        frames=[SimpleNamespace(white_balance=balance, to_rec709=matrix)] * 3,
+    )
+    seen = ((plain * np.float32(balance)) @ matrix.T).astype(np.float32)
+    refine.refine(seen, decisions, coloured, noise, drawn())  # type: ignore[arg-type]
+    refine.refine(plain, decisions, stack, noise, drawn())
+    expected = np.maximum((plain * np.float32(balance)) @ matrix.T, 0)
+    np.testing.assert_allclose(seen, expected, atol=2e-3)
+
+
+def test_stabilised_noise_has_a_deviation_of_one() -> None:
+    read, gain, curve = 4e-6, 1 / 1500, 1e-5
+    rng = np.random.default_rng(1)
+    for level in (0.02, 0.1, 0.5):
+        sigma = float(np.sqrt(read + gain * level + curve * level**2))
+        samples = (level + sigma * rng.standard_normal(20000)).astype(np.float32)
+        assert refine.stabilised(samples, read, gain, curve).std() == pytest.approx(1, abs=0.05)
+
+
+def test_portable_equals_torch() -> None:
+    manifest = shipped()
+    entry = manifest.for_model("refiner")
+    assert entry is not None
+    network = load_network(manifest.path(entry))
+    x = np.random.default_rng(2).standard_normal((13, 64, 96)).astype(np.float32)
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(x)[None])[0].numpy()
+    np.testing.assert_allclose(portable()(x), expected, atol=1e-4)
+
+
+def test_folding_is_torchs() -> None:
+    x = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
+    expected = torch.nn.functional.pixel_unshuffle(torch.from_numpy(x)[None], 2)[0].numpy()
+    np.testing.assert_array_equal(fold(x), expected)
+    np.testing.assert_array_equal(unfold(fold(x)), x)
+
+
+def test_a_broken_portable_file_is_said(tmp_path: Path) -> None:
+    (tmp_path / "x.onnx").write_bytes(b"no network")
+    with pytest.raises(WeightsError, match=r"x\.onnx"):
+        load_portable(tmp_path / "x.onnx")
+
+
+def test_config_refines_by_default() -> None:
+    assert MergeConfig().refine
