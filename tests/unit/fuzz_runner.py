@@ -51,7 +51,9 @@ def seed_file(kind: str, path: Path) -> bytes:
     elif kind == "tiff-lzw":
         Image.fromarray(rgb).save(buffer, "TIFF", compression="tiff_lzw")
     elif kind.startswith("tiff"):
-        pixels = {"tiff8": rgb, "tiff-float": radiance.pixels}.get(kind, deep)
+        floats = {"tiff-float": np.float32, "tiff-half": np.float16}
+        pixels = radiance.pixels.astype(floats[kind]) if kind in floats else deep
+        pixels = rgb if kind == "tiff8" else pixels
         how = {"compression": "zlib", "predictor": True} if kind == "tiff-zip" else {}
         tifffile.imwrite(buffer, pixels, photometric="rgb", iccprofile=profile, **how)
     elif kind == "dng":
@@ -65,6 +67,8 @@ def seed_file(kind: str, path: Path) -> bytes:
         return path.read_bytes()
     elif kind == "pfm":
         buffer.write(b"PF\n32 24\n-1.0\n" + radiance.pixels.tobytes())
+    elif kind == "pfm-grey":
+        buffer.write(b"Pf\n32 24\n2.5e0\n" + radiance.pixels[..., 0].astype(">f4").tobytes())
     return buffer.getvalue()
 
 
@@ -120,7 +124,7 @@ def check(path: Path, data: bytes, kind: str) -> None:
         assert np.isfinite(frame.to_rec709).all()
     except HdrMergeError as error:
         assert error.message
-    if kind.startswith(("exr", "hdr", "pfm", "tiff-float")):
+    if kind.startswith(("exr", "hdr", "pfm", "tiff-float", "tiff-half")):
         for read in (read_header, read_radiance):
             try:
                 read(path)
