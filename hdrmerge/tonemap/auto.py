@@ -27,13 +27,15 @@ _STEPS = 1 << 16
 _STOP = math.log(2.0)
 
 
-def auto(picture: FloatArray, scene: Statistics, *, brightness: float, detail: float) -> FloatArray:
+def auto(
+    picture: FloatArray, scene: Statistics, *, brightness: float | None, detail: float
+) -> FloatArray:
     """Luminance (H, W) to display luminance: base by a contrast-preserving curve, detail on top.
 
     The base is the guided filter's (He, Sun and Tang 2013) of log luminance; its edges are the
     picture's, so there are no halos. The curve is that of Eilertsen, Mantiuk and Unger 2015.
-    ``brightness``: mean sRGB code of the picture, 0..255. ``detail``: factor on fine contrast,
-    which fades out where the display is nearly black.
+    ``brightness``: mean sRGB code of the picture, 0..255; None: found from the scene.
+    ``detail``: factor on fine contrast, which fades out where the display is nearly black.
     """
     if not picture.max(initial=0.0) > 0:
         return np.zeros_like(picture)

@@ -28,8 +28,8 @@ _LIFT = 2.5  # stops by which shadows may rise above what the middle does: below
 _BEYOND = 0.05  # slope above the brightest that counts: the sun's disc
 _ANCHORS = (-7.0, -1.2)  # where the median may lie, in stops below white
 _WHITE = 0.3  # stops above white at which the brightest lie: the shoulder brings them back
-_BRIGHTENING = 3.0  # stops from an exposure for the bright parts to the one for the median: full,
-_RESTRAINT = 0.15  # and what part of more is given: a dark room stays dark, its noise unseen
+_MEAN = 112.0  # sRGB code of the mean of an ordinary picture
+_BRIGHTENING = 4.5  # stops at most from an exposure for the bright parts to one for the median
 _DULL = -0.5  # where the brightest of a scene must lie lest it looks grey, stops,
 _REMEDY = 0.5  # and what part of what is missing is given
 
@@ -45,13 +45,16 @@ class ContrastCurve:
         return np.asarray(np.interp(stops, self.scene, self.display))
 
 
-def fit_curve(stops: FloatArray, brightness: float, exposure: float = 0.0) -> ContrastCurve:
+def fit_curve(
+    stops: FloatArray, brightness: float | None = None, exposure: float = 0.0
+) -> ContrastCurve:
     """The curve for a picture of log2 luminances ``stops``.
 
-    The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255. A
-    scene for whose median one would expose three stops more than for its bright parts is taken for
-    dark, and gets little of what exceeds that; one without bright parts is made brighter until
-    they are half way to white. ``exposure``: stops brighter than so.
+    The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255. None
+    is 112, but less for a scene whose bright parts are so far above the median that one would
+    expose more than 4.5 stops more for it: a dark room stays dark, its noise unseen. A scene
+    without bright parts is made brighter until they are half way to white, lest it looks grey.
+    ``exposure``: stops brighter than all that.
     """
     low, high = (float(v) for v in np.percentile(stops, _ENDS))
     count = max(2, int(np.ceil((high - low) / _WIDTH)))
@@ -81,13 +84,13 @@ def fit_curve(stops: FloatArray, brightness: float, exposure: float = 0.0) -> Co
     dark, bright = _ANCHORS
     for _ in range(24):
         anchor = (dark + bright) / 2
-        if mean_code(anchor) < brightness:
+        if mean_code(anchor) < (_MEAN if brightness is None else brightness):
             dark = anchor
         else:
             bright = anchor
-    lifted = anchor - (median - float(np.percentile(stops, 98.0)))
-    anchor -= (1 - _RESTRAINT) * max(0.0, lifted - _BRIGHTENING)
-    anchor += _REMEDY * max(0.0, _DULL - float(curve(anchor).display[-2]))
+    if brightness is None:
+        anchor = min(anchor, median - float(np.percentile(stops, 98.0)) + _BRIGHTENING)
+        anchor += _REMEDY * max(0.0, _DULL - float(curve(anchor).display[-2]))
     return curve(float(np.clip(anchor + exposure, *_ANCHORS)))
 
 

@@ -16,7 +16,9 @@ LOCAL_OPERATORS = (
         "guided filter (He, Sun and Tang 2013), curve of Eilertsen, Mantiuk and Unger 2015",
         "image",
         parameters=(
-            Parameter("brightness", 112.0, "mean sRGB code of the picture", 1, 254),
+            Parameter(
+                "brightness", None, "mean sRGB code; default: about 112, less in the dark", 1, 254
+            ),
             Parameter("detail", 1.15, "factor on fine contrast", 0, 5),
         ),
     ),
