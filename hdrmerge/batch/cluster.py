@@ -29,9 +29,10 @@ def cluster(
 ) -> list[tuple[list[int], bool]]:
     """Clusters of two or more shots (indices), and whether each is set apart from all others.
 
-    ``likeness`` (N, N) symmetric. The likest are joined first, as long as no exposure repeats.
+    ``likeness`` (N, N) symmetric, NaN where unknown. The likest are joined first, as long as no
+    exposure repeats.
     """
-    bonus = np.array(likeness)
+    bonus = np.nan_to_num(likeness, nan=-1.0)
     for members in _prefixes(photos).values():
         if 2 <= len(members) <= LONGEST:
             bonus[np.ix_(members, members)] += _SAME_NAME
@@ -47,8 +48,8 @@ def cluster(
         exposures = sorted(stops[k] for k in both)
         if min(np.diff(exposures)) < same_stops:
             continue
-        cross = bonus[np.ix_(members_of[a], members_of[b])]
-        if float(np.mean(cross)) < SAME_SCENE and float(np.median(cross.max(axis=1))) < _LINK:
+        cross = likeness[np.ix_(members_of[a], members_of[b])]
+        if float(np.nanmean(cross)) < SAME_SCENE:
             continue
         for k in members_of[b]:
             label[k] = a

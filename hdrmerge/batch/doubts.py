@@ -49,10 +49,19 @@ def reason(group: Group) -> str:
 
 
 def doubt(
-    group: Group, habits: Counter[Pattern], beside: Sequence[tuple[Photo, float]]
+    group: Group,
+    habits: Counter[Pattern],
+    beside: Sequence[tuple[Photo, float]],
+    *,
+    fixed: bool = False,
 ) -> str | None:
-    """What speaks against the bracket; ``beside``: the single shots next to it, and their likeness
-    to its nearest."""
+    """What speaks against the bracket.
+
+    ``beside``: the single shots next to it, and their likeness to its nearest. ``fixed``: how many
+    frames it has was asked for.
+    """
+    if fixed:
+        return _other_scene(group) or _paused(group)
     found = [
         *group.notes,
         _repeated(group),
@@ -103,9 +112,10 @@ def _incomplete(group: Group, habits: Counter[Pattern]) -> str | None:
     """Fewer frames of the same steps than the photographer's brackets have."""
     count, own = len(group.stops), habits[group.pattern]
     steps = [b - a for a, b in pairwise(sorted(group.stops))]
-    for pattern, times in habits.most_common(12):
+    for pattern, times in habits.most_common(1):
         size, step = len(pattern) - 1, pattern[-1] / 2
-        if size <= count or times < _HABIT * max(own, 1) or step <= 0:
+        habitual = times >= max(_HABIT, 0.5 * habits.total())
+        if size <= count or not habitual or step <= 0:
             continue
         multiples = [s / step for s in steps]
         fits = all(round(m) >= 1 and abs(m - round(m)) < 0.3 for m in multiples)

@@ -49,10 +49,15 @@ def find_brackets(
     naming = _Naming(folders, scan.root)
     brackets: list[PlannedBracket] = []
     singles: list[PlannedFile] = []
+    grouped: list[tuple[Stream, list[Photo], list[Group]]] = []
+    final: dict[object, Counter[Pattern]] = defaultdict(Counter)
     for stream in streams:
-        usual = habits[_camera(stream.photos[0])]
-        members = list(stream.photos)
-        groups = stream.groups(usual, looks)
+        camera, members = _camera(stream.photos[0]), list(stream.photos)
+        groups = stream.groups(habits[camera], looks)
+        final[camera].update(g.pattern for g in groups)
+        grouped.append((stream, members, groups))
+    for stream, members, groups in grouped:
+        usual = final[_camera(members[0])]
         taken = {p for g in groups for p in g.photos}
         place = {p: k for k, p in enumerate(members)}
         for group in groups:
@@ -60,7 +65,8 @@ def find_brackets(
                 (p, stream.alike(p, _nearest(p, group, place)))
                 for p in _neighbours(group, members, place, taken)
             ]
-            brackets.append(_planned(group, usual, beside, naming))
+            against = doubt(group, usual, beside, fixed=options.frames is not None)
+            brackets.append(_planned(group, against, naming))
         for k, p in enumerate(members):
             if p not in taken:
                 others = [o for o in members[max(k - 1, 0) : k + 2] if o is not p]
@@ -101,14 +107,12 @@ def _nearest(photo: Photo, group: Group, place: dict[Photo, int]) -> Photo:
     return min(group.photos, key=lambda p: abs(place[p] - place[photo]))
 
 
-def _planned(
-    group: Group, habits: Counter[Pattern], beside: list[tuple[Photo, float]], naming: _Naming
-) -> PlannedBracket:
+def _planned(group: Group, against: str | None, naming: _Naming) -> PlannedBracket:
     return PlannedBracket(
         name=naming.name(group),
         files=tuple(p.file for p in group.photos),
         reason=reason(group),
-        doubt=_sentence(doubt(group, habits, beside)),
+        doubt=_sentence(against),
         stops=None if group.measured else relative_stops(group.stops),
     )
 

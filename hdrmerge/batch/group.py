@@ -237,9 +237,9 @@ class Stream:
         photos = [self.photos[k] for k in known]
         pictures = [seen[p] for p in photos]
         stops, measured = self._content_stops(known, pictures)
-        alike = np.nan_to_num(similarity(pictures, pictures), nan=-1.0)
-        alike = np.maximum(alike, alike.T)
-        np.fill_diagonal(alike, -1.0)
+        alike = similarity(pictures, pictures)
+        alike = np.fmax(alike, alike.T)
+        np.fill_diagonal(alike, np.nan)
         clusters = cluster(photos, stops, alike, MEASURED_SAME_STOPS if measured else SAME_STOPS)
         together = [max(m) - min(m) == len(m) - 1 for m, _ in clusters]
         if sum(together) >= 0.7 * len(together) and len(together) > 1:

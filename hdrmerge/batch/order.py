@@ -21,7 +21,7 @@ _MOST_PARTS, _LEAST_PART = 4, 6
 class Order:
     """``photos`` of a stream by time, then by the counters of their names.
 
-    ``sure``: the clock can be believed. ``settled``: the names order what the clock leaves open.
+    ``sure``: the clock can be believed; else they are in the order of their names. ``settled``: the names order what the clock leaves open.
     """
 
     photos: list[Photo]
@@ -45,7 +45,9 @@ def in_order(photos: Sequence[Photo]) -> Order:
     named = names_follow_time(ordered, counters)
     wrong = sum(len(g) for g in at_once.values() if _impossible(g, named))
     settled = named or len(at_once) == len(ordered)
-    return Order(ordered, wrong <= _IMPOSSIBLE * len(ordered), settled)
+    if wrong > _IMPOSSIBLE * len(ordered):
+        return Order(sorted(photos, key=name_key), sure=False, settled=False)
+    return Order(ordered, True, settled)
 
 
 def by_names(photos: Sequence[Photo]) -> list[list[Photo]]:

@@ -31,8 +31,9 @@ _BRACKET, _PAIR = -2.0, -0.5  # what a bracket must overcome, and one of two fra
 _REPEAT = -5.0
 _REGULAR, _IRREGULAR = 1.0, -1.5
 _NARROW = -3.0  # less than 0.6 stops that nothing but metering explains
-_METERED = -10.0  # more exposure and no brighter: the light changed, and the camera followed
-_ORDERLY, _DISORDERLY = 0.5, -1.0
+_METERED = -100.0  # more exposure and no brighter: the light changed, and the camera followed
+_ORDERLY, _DISORDERLY = 0.5, -1.0  # the latter for each frame beyond two
+_SAME_BIAS = -4.0  # a bracket does not come back to a compensation
 _HABIT = 2.0  # at most, for a pattern that the photographer repeats
 _FIXED = 100.0  # --frames: as many brackets as possible
 _PAUSES = ((1.5, 1.0), (4.0, 0.5), (10.0, 0.0), (30.0, -0.7), (120.0, -1.5), (600.0, -2.5))
@@ -233,8 +234,8 @@ def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pat
     """Even steps, in an order that cameras use."""
     narrow = ranked[-1][0] - ranked[0][0] < 0.6
     marked = all(sequence.photos[k].drive.bracketing for _, k in ranked)
-    varied = len({compensation(sequence.photos[k]) for _, k in ranked}) == len(ranked)
-    score = _NARROW if narrow and not marked and not varied else 0.0
+    biases = {compensation(sequence.photos[k]) for _, k in ranked}
+    score = _NARROW if narrow and not marked and len(biases) < len(ranked) else 0.0
     if len(ranked) == 2:
         return score + _PAIR
     same = sequence.same_stops
@@ -245,7 +246,9 @@ def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pat
     even = sequence.measured or even_steps(steps)  # a tone curve makes any steps uneven
     score += _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
     if sequence.ordered and len(steps) == len(ranked) - 1:
-        score += _ORDERLY if orderly(pattern[:-1]) else _DISORDERLY
+        score += _ORDERLY if orderly(pattern[:-1]) else _DISORDERLY * (len(ranked) - 2)
+    if 1 < len(biases) < len(ranked) - 1 and None not in biases:
+        score += _SAME_BIAS * (len(ranked) - len(biases))
     return score
 
 
@@ -270,7 +273,8 @@ def _scene(sequence: ShotSequence, ranked: list[tuple[float, int]]) -> float:
     (first, a), (last, b) = ranked[0], ranked[-1]
     brighter = sequence.brightness[b] - sequence.brightness[a]
     marked = all(sequence.photos[k].drive.bracketing for _, k in ranked)
-    if brighter < LEAST_BRIGHTER * (last - first) and not sequence.measured and not marked:
+    unsure = sequence.measured or marked or last - first < SAME_STOPS
+    if brighter < LEAST_BRIGHTER * (last - first) and not unsure:
         score += _METERED
     return score
 

@@ -36,13 +36,15 @@ def drop_twins(
         kept = []
         for group in _groups(photos, key):
             group.sort(key=lambda p: (rank(p.kind), p.file))
-            first, *others = group
-            kept.append(first)
-            for other in others:
-                if other.kind != first.kind and _one_shot(first, other):
-                    dropped.append(PlannedFile(other.file, f"the same shot as {first.file}"))
+            firsts: list[Photo] = []
+            for other in group:
+                same = (p for p in firsts if p.kind != other.kind and _one_shot(p, other))
+                first = next(same, None)
+                if first is None:
+                    firsts.append(other)
                 else:
-                    kept.append(other)
+                    dropped.append(PlannedFile(other.file, f"the same shot as {first.file}"))
+            kept += firsts
         photos = kept
     return sorted(photos, key=lambda p: p.file), dropped
 
@@ -89,7 +91,7 @@ def _across(photo: Photo) -> Hashable:
     """The same name in sibling folders (``raw/`` and ``jpeg/``), if the clock can confirm it."""
     if photo.time is None:
         return photo.file
-    return PurePosixPath(photo.folder).parent, photo.stem.lower(), photo.time
+    return PurePosixPath(photo.folder).parent, photo.stem.lower()
 
 
 def _one_shot(a: Photo, b: Photo) -> bool:
