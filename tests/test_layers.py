@@ -94,7 +94,7 @@ def test_imports_point_one_way(path: Path) -> None:
     own -= {"__version__", part}
     if part not in ("cli", "__main__"):
         assert "cli" not in own, f"{name} imports the command line"
-    if part not in ("cli", "training", "evaluate", "__init__"):
+    if part not in ("cli", "training", "evaluate", "bench", "__init__"):
         assert not own & {"training", "simulate"} - {part}, f"{name} imports training or simulate"
     if part in LAYERS:
         assert own <= LAYERS[part] | {part}, f"{name} imports {own - LAYERS[part]}"

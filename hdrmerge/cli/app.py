@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "train": ("hdrmerge.cli.train", "train", "Research"),
     "evaluate": ("hdrmerge.cli.evaluate", "evaluate", "Research"),
     "weights": ("hdrmerge.cli.weights", "app", "Research"),
+    "bench": ("hdrmerge.cli.bench", "bench", "Research"),
 }
 
 
