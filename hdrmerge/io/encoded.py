@@ -22,6 +22,7 @@ from hdrmerge.frames import Codes, Frame
 from hdrmerge.io.containers import jpeg_icc, jpeg_segments, png_chunks, png_icc, tiff_icc
 from hdrmerge.io.detect import Kind
 from hdrmerge.io.exif import Exif, read_exif
+from hdrmerge.io.float_predictor import has_float_predictor, read_predicted
 from hdrmerge.io.icc import ColourSpace, adobe_rgb, parse_profile
 
 MAX_PIXELS = 512 * 1024 * 1024  # of a decoded picture; more is taken for a damaged header
@@ -206,7 +207,8 @@ def _tiff_samples(file: BinaryIO, path: Path) -> Codes:
         if missing or any(count <= 0 or start + count > size for start, count in pieces):
             raise _truncated(path)
         try:
-            codes = page.asarray(maxworkers=1)
+            plain = not has_float_predictor(page)
+            codes = page.asarray(maxworkers=1) if plain else read_predicted(page)
         except (KeyError, ValueError, ImportError) as error:
             if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
                 raise

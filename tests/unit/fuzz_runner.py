@@ -12,7 +12,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import tifffile
-from io_files import SETTINGS, dng_file, exif_block, gamma_curve, icc_profile, jpeg_bytes, picture
+from io_files import (
+    SETTINGS,
+    dng_file,
+    exif_block,
+    gamma_curve,
+    icc_profile,
+    jpeg_bytes,
+    picture,
+    predicted_tiff,
+)
 from PIL import Image
 
 from hdrmerge.errors import HdrMergeError
@@ -50,6 +59,8 @@ def seed_file(kind: str, path: Path) -> bytes:
         buffer.write(cv2.imencode(".png", deep)[1].tobytes())
     elif kind == "tiff-lzw":
         Image.fromarray(rgb).save(buffer, "TIFF", compression="tiff_lzw")
+    elif kind == "tiff-predicted":
+        return predicted_tiff(radiance.pixels.astype(np.float16))
     elif kind.startswith("tiff"):
         floats = {"tiff-float": np.float32, "tiff-half": np.float16}
         pixels = radiance.pixels.astype(floats[kind]) if kind in floats else deep
@@ -124,7 +135,7 @@ def check(path: Path, data: bytes, kind: str) -> None:
         assert np.isfinite(frame.to_rec709).all()
     except HdrMergeError as error:
         assert error.message
-    if kind.startswith(("exr", "hdr", "pfm", "tiff-float", "tiff-half")):
+    if kind.startswith(("exr", "hdr", "pfm", "tiff-float", "tiff-half", "tiff-pred")):
         for read in (read_header, read_radiance):
             try:
                 read(path)

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image
 
 from hdrmerge.frames import CaptureSettings, Location
+from hdrmerge.io.containers import TiffReader
+from hdrmerge.io.metadata import directory_bytes
 from hdrmerge.simulate.dng import mosaic, write_dng
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
@@ -143,3 +146,31 @@ def dng_file(path: Path, rgb: np.ndarray[Any, Any], **how: Any) -> Path:
     """A DNG of linear (H, W, 3) uint16 camera codes."""
     write_dng(path, mosaic(rgb), **{"settings": SETTINGS, **how})
     return path
+
+
+def predicted_tiff(pixels: np.ndarray[Any, Any]) -> bytes:
+    """A deflated little-endian TIFF of float (H, W, 3) with the floating-point predictor."""
+    height, width, _ = pixels.shape
+    size = pixels.dtype.itemsize
+    big_endian = pixels.astype(pixels.dtype.newbyteorder(">")).view(np.uint8)
+    planes = big_endian.reshape(height, width * 3, size).transpose(0, 2, 1).reshape(height, -1, 3)
+    stored = planes.copy()
+    stored[:, 1:] -= planes[:, :-1]
+    buffer = io.BytesIO()
+    plain = np.ascontiguousarray(stored.reshape(height, -1)).view(f"<f{size}")
+    tifffile.imwrite(
+        buffer,
+        plain.reshape(pixels.shape),
+        photometric="rgb",
+        compression="zlib",
+        byteorder="<",
+        metadata=None,
+    )
+    tiff = TiffReader(buffer)
+    old = tiff.directory(tiff.first).items()
+    fields = {tag: (field.kind, field.count, tiff.raw(field)) for tag, field in old}
+    fields[317] = (3, 1, struct.pack("<H", 3))
+    data = bytearray(buffer.getvalue())
+    data += bytes(len(data) % 2)
+    struct.pack_into("<I", data, 4, len(data))
+    return bytes(data) + directory_bytes(fields, len(data))

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import tifffile
-from io_files import SETTINGS, icc_profile, jpeg_bytes, picture
+from io_files import SETTINGS, icc_profile, jpeg_bytes, picture, predicted_tiff
 
 from hdrmerge.errors import InputError, ResourceError
 from hdrmerge.frames import RadianceMap
 from hdrmerge.io import read_header, read_radiance, write_hdr
 from hdrmerge.io.icc import PRIMARIES, named_space
+from hdrmerge.io.metadata import settings_of
 from hdrmerge.report import MergeReport
 
 REPORT = MergeReport(version="1.2.3", reference="b.jpg", exposure_offset=1.25)
@@ -119,6 +121,21 @@ def test_pfm(tmp_path: Path, channels: int, scale: bytes) -> None:
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(InputError, match="PFM"):
         read_radiance(path)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_float_tiff_with_its_predictor(tmp_path: Path, kind: type[np.floating]) -> None:
+    pixels = radiance().pixels.astype(kind)
+    path = tmp_path / "a.tif"
+    path.write_bytes(predicted_tiff(pixels))
+    np.testing.assert_array_equal(read_radiance(path)[0], pixels.astype(np.float32))
+
+
+def test_tiff_metadata_become_attributes(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, radiance().pixels, photometric="rgb", datetime="2024:05:06 07:08:09")
+    attributes = read_radiance(path)[1]["attributes"]
+    assert settings_of(attributes).captured_at == datetime(2024, 5, 6, 7, 8, 9)
 
 
 def test_float_tiff(tmp_path: Path) -> None:
