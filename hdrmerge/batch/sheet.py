@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import quote
 
 from hdrmerge.batch.card import CURVE_HEIGHT, CURVE_WIDTH, FRAME_HEIGHT, PICTURE_HEIGHT
+from hdrmerge.batch.job import Product
 from hdrmerge.batch.report import Entry, Summary
 from hdrmerge.batch.state import State
 
@@ -34,8 +35,8 @@ header{position:sticky;top:0;background:#f6f6f6ee;padding:.6rem 0;z-index:1;disp
 align-items:center;flex-wrap:wrap}
 h1{font-size:1.1rem;margin:0}h2{font-size:1rem;margin:0 0 .4rem;overflow-wrap:anywhere}
 section{background:#fff;border-radius:6px;padding:.7rem .9rem;margin:.6rem 0;
-content-visibility:auto;contain-intrinsic-size:auto 21rem}
-.row{display:flex;gap:.8rem;flex-wrap:wrap;align-items:end;margin:.4rem 0}
+content-visibility:auto;contain-intrinsic-size:auto 17rem}
+.row{display:flex;gap:.8rem 1.4rem;flex-wrap:wrap;align-items:start;margin:.4rem 0}
 figure{margin:0}figcaption,.files{font-size:12px;color:#555}
 .files span{display:inline-block;overflow:hidden;vertical-align:top;overflow-wrap:anywhere}
 .failed{border-left:5px solid #c22}.doubt{border-left:5px solid #d90}
@@ -99,7 +100,7 @@ def _section(entry: Entry, state: State, out: Path) -> Iterator[str]:
         yield f"<p class=files>{', '.join(links)}</p>"
     if entry.outputs and record:
         links = (
-            f"<a href={_attribute(quote(path, errors='surrogateescape'))}>{_LABELS[product]}</a>"
+            f"<a href={_quoted(path)}>{_LABELS[product]}</a>"
             for product, path in entry.outputs.items()
         )
         yield f"<p>{' · '.join(links)}</p>"
@@ -114,7 +115,7 @@ def _pictures(
 ) -> Iterator[str]:
     """The strip of frames with a caption below each, then preview, ghost map and response."""
     where = {Path(file).name: file for file in entry.files}
-    yield f"{_image(card.get('frames'), FRAME_HEIGHT)}<div class=files>"
+    yield f"<div class=row><div>{_image(card.get('frames'), FRAME_HEIGHT)}<div class=files>"
     rows = [row for row in _list(report.get("frames")) if isinstance(row, dict)]
     widths = [width for width in _list(card.get("widths")) if isinstance(width, int)]
     for row, width in zip(rows, widths, strict=False):
@@ -125,11 +126,16 @@ def _pictures(
             f"<span style=width:{max(width, 40)}px><a href={link}>"
             f"{html.escape(_shown(name))}</a><br>{_exposure(row)}{note}</span>"
         )
-    yield "</div><div class=row>"
-    figures = (("preview", "preview"), ("ghosts", "ghost map: black, the reference alone"))
-    for key, caption in figures:
+    yield "</div></div>"
+    figures: tuple[tuple[str, Product, str], ...] = (
+        ("preview", "preview", "preview"),
+        ("ghosts", "ghost_map", "ghost map: black, the reference alone"),
+    )
+    for key, product, caption in figures:
         if card.get(key):
             image = _image(card[key], PICTURE_HEIGHT)
+            if product in entry.outputs:
+                image = f"<a href={_quoted(entry.outputs[product])}>{image}</a>"
             yield f"<figure>{image}<figcaption>{caption}</figcaption></figure>"
     lines = [p for p in _list(card.get("curve")) if isinstance(p, str) and _POINTS.fullmatch(p)]
     colours = ("r", "g", "b") if len(lines) == 3 else ("",)
@@ -171,9 +177,13 @@ def _link(file: str, out: Path) -> str:
     try:
         relative = os.path.relpath(file, out).replace(os.sep, "/")
     except ValueError:  # another drive
-        relative = Path(file).absolute().as_uri()
-        return _attribute(relative)
-    return _attribute(quote(relative, errors="surrogateescape"))
+        return _attribute(Path(file).absolute().as_uri())
+    return _quoted(relative)
+
+
+def _quoted(path: str) -> str:
+    """A relative path as an attribute that is a link."""
+    return _attribute(quote(path, errors="surrogateescape"))
 
 
 def _attribute(text: str) -> str:

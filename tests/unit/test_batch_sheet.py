@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -20,6 +21,8 @@ from hdrmerge.batch.plan import Plan
 from hdrmerge.batch.report import Summary
 from hdrmerge.batch.sheet import sheet
 from hdrmerge.batch.state import Record, State
+
+TIMES = ("1/240 s", "1/60 s", "1/15 s")
 
 
 class Page(HTMLParser):
@@ -83,7 +86,9 @@ def test_each_bracket_is_shown(batch: tuple[Plan, Path, Summary]) -> None:
     assert np.abs(preview.astype(int) - truth).mean() < 10
     truth = cv2.imread(str(batch[1] / "a0/IMG_0-2.ghosts.png"))[..., ::-1]
     assert np.abs(ghosts.astype(int) - truth).mean() < 10
-    for text in ("1 of 2 brackets merged, 1 failed", "1/240 s, -2.0 EV", "IMG_1.jpg", "response:"):
+    rows = json.loads((batch[1] / "a0/IMG_0-2.json").read_text())["frames"]
+    exposures = [f"{t}, {row['used_stops']:+.1f} EV" for t, row in zip(TIMES, rows, strict=True)]
+    for text in ("1 of 2 brackets merged, 1 failed", "IMG_1.jpg", "response:", *exposures):
         assert text in page.text
     assert "IMG_0.jpg is not a picture" in page.text
     assert len(page.all("polyline")) == 1
