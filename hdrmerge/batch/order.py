@@ -21,7 +21,8 @@ _MOST_PARTS, _LEAST_PART = 4, 6
 class Order:
     """``photos`` of a stream by time, then by the counters of their names.
 
-    ``sure``: the clock can be believed; else they are in the order of their names. ``settled``: the names order what the clock leaves open.
+    ``sure``: the clock can be believed; else they are in the order of their names. ``settled``:
+    the names order what the clock leaves open.
     """
 
     photos: list[Photo]
