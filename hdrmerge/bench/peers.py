@@ -12,7 +12,7 @@ _OPENCV = """
 import sys
 import cv2, numpy
 *files, output = sys.argv[1:]
-times = numpy.array([{step} ** k / 60 for k in range(len(files))], numpy.float32)
+times = numpy.array([2.0 ** stop for stop in {stops}], numpy.float32)
 pictures = [cv2.imread(name) for name in files]
 cv2.createAlignMTB().process(pictures, pictures)
 response = cv2.createCalibrateDebevec().process(pictures, times)
@@ -21,11 +21,11 @@ cv2.imwrite(output, cv2.createMergeDebevec().process(pictures, times, response))
 
 
 def peer_commands(
-    files: Sequence[Path], folder: Path, step: float
+    files: Sequence[Path], folder: Path, stops: Sequence[float]
 ) -> dict[str, tuple[list[str], dict[str, str]]]:
-    """Name -> command and environment; ``files`` from the darkest on, ``step`` stops apart."""
+    """Name -> command and environment; ``stops``: the exposure of each of ``files``."""
     names = [str(path) for path in files]
-    script = _OPENCV.format(step=2.0**step)
+    script = _OPENCV.format(stops=list(stops))
     found: dict[str, tuple[list[str], dict[str, str]]] = {
         "OpenCV, MTB + Debevec, .hdr": (
             [sys.executable, "-c", script, *names, str(folder / "opencv.hdr")],

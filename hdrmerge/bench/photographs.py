@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hdrmerge.bench.plan import size_of, stops_of
 from hdrmerge.frames import FloatArray, Matrix
 from hdrmerge.io.atomic import write_bytes
 from hdrmerge.simulate import camera
@@ -22,7 +23,6 @@ from hdrmerge.simulate.motion import smooth_noise
 from hdrmerge.simulate.room import room
 from hdrmerge.simulate.write import exif_block
 
-STEP = 3.0  # stops between neighbours
 _TRACED = (160, 240)  # pixels of the room before it is enlarged
 _TEXTURE = 1024  # pixels a side of the texture that is repeated over a photograph
 _MARGIN = 0.05  # of the room on each side, which shake may bring into view
@@ -31,17 +31,11 @@ _PERCENTILE = 99.0  # of the room, what the shortest frame does not clip
 _BAND = 64  # rows
 
 
-def size_of(megapixels: float) -> tuple[int, int]:
-    """(height, width) in the proportion 2 : 3."""
-    width = max(60, round((megapixels * 1.5e6) ** 0.5))
-    return round(width / 1.5), width
-
-
 def photograph(folder: Path, megapixels: float, count: int, seed: int = 7) -> list[Path]:
-    """Write ``count`` JPEG photographs three stops apart, with EXIF, of somebody walking through a
-    room, each turned by up to 0.1 degrees and shifted by up to 8 pixels; returns their paths."""
+    """Write ``count`` JPEG photographs with EXIF, three stops apart or less, of somebody walking
+    through a room, each turned by up to 0.1 degrees and shifted by up to 8 pixels."""
     height, width = size_of(megapixels)
-    stops = tuple(STEP * (k - (count - 1) / 2) for k in range(count))
+    stops = stops_of(count)
     rng = np.random.default_rng(seed)
     texture = sum(
         smooth_noise(_TEXTURE, _TEXTURE, cell, rng)[..., 0] * cell**0.3 for cell in (1, 2, 4, 8)

@@ -17,9 +17,8 @@ from typing import Any
 
 from hdrmerge import __version__
 from hdrmerge.bench.peers import peer_commands
+from hdrmerge.bench.plan import stops_of
 from hdrmerge.bench.process import Cost, measure
-
-STEP = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def run_bench(
         fuse += ["--preview", str(folder / "ours.jpg")]
         turns: dict[str, tuple[list[str], dict[str, str]]] = {"hdrmerge fuse": (fuse, {})}
         if peers:
-            turns |= peer_commands(files, folder, STEP)
+            turns |= peer_commands(files, folder, stops_of(frames))
         after = {
             "hdrmerge tonemap": [*ours, "tonemap", str(output), "-o", str(folder / "shown.jpg")],
             "hdrmerge info": [*ours, "info", str(output)],

@@ -11,6 +11,7 @@ import pytest
 
 from hdrmerge.bench import Bench, Row, photographs, run_bench
 from hdrmerge.bench.peers import peer_commands
+from hdrmerge.bench.plan import size_of, stops_of
 from hdrmerge.bench.process import measure
 from hdrmerge.cli.bench import show_bench
 from hdrmerge.cli.console import Console
@@ -40,7 +41,7 @@ def test_the_photographs_are_a_bracket(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(photographs, "_TRACED", (40, 60))
     paths = photographs.photograph(tmp_path, 0.06, 3)
     frames = read_frames(paths)
-    assert {frame.shape for frame in frames} == {photographs.size_of(0.06)} == {(200, 300)}
+    assert {frame.shape for frame in frames} == {size_of(0.06)} == {(200, 300)}
     times = [frame.settings.exposure_time for frame in frames]
     assert None not in times
     assert np.diff(np.log2([t for t in times if t])) == pytest.approx([3, 3], abs=0.01)
@@ -55,10 +56,15 @@ def test_the_bench_s_own_process_stays_small() -> None:
     assert done.stdout.strip() == "False"
 
 
+def test_long_brackets_have_smaller_steps() -> None:
+    assert stops_of(2) == (-1.5, 1.5) and stops_of(3) == (-3, 0, 3)
+    assert np.ptp(stops_of(9)) == 12 and np.diff(stops_of(9)) == pytest.approx(1.5)
+
+
 def test_opencv_is_told_the_exposures(tmp_path: Path) -> None:
-    commands = peer_commands([Path("a.jpg"), Path("b.jpg")], tmp_path, 3.0)
+    commands = peer_commands([Path("a.jpg"), Path("b.jpg")], tmp_path, [-1.5, 1.5])
     command, _ = commands["OpenCV, MTB + Debevec, .hdr"]
-    assert "8.0 ** k" in command[2] and command[3:5] == ["a.jpg", "b.jpg"]
+    assert "[-1.5, 1.5]" in command[2] and command[3:5] == ["a.jpg", "b.jpg"]
 
 
 def test_the_table_names_machine_load_and_ratio(capsys: pytest.CaptureFixture[str]) -> None:
