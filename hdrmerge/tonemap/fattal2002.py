@@ -9,7 +9,7 @@ from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.edge_aware import exposed, log_luminance
 from hdrmerge.tonemap.scene import Statistics
 
-_COARSEST = 32  # pixels of the pyramid's smallest level, section 4
+_COARSEST = 8  # least pixels of the smallest level, as in pfstmo (32 in the paper, section 4)
 _ENDS = (0.1, 99.5)  # percentiles that become black and white, as in pfstmo
 
 

@@ -29,6 +29,7 @@ _TOLERANCE, _ITERATIONS = 1e-3, 50
 # section 3.2 to Whittle's data, and below it the 1 % at which a contrast is noticed at all.
 _THRESHOLD, _GAIN, _POWER, _OFFSET = 0.0082, 0.0928, 1.08, 0.0046
 _STEPS = 130
+_FULL = 106  # steps that equalisation counts as all, those of the reference implementation
 # how well a contrast G is matched counts by 1 / threshold(G): section 3.4
 _WEIGHT, _EXPONENT, _DETECTED = 0.038737, 0.537756, 0.001
 
@@ -156,7 +157,7 @@ def _mapped(contrasts: Pyramid, factor: float) -> Pyramid:
 
 
 def _equalized(contrasts: Pyramid, factor: float) -> Pyramid:
-    """Responses of ``factor`` times the share of contrasts that are smaller, as contrasts."""
+    """Responses of ``factor`` by the share of contrasts that are smaller, as contrasts."""
     known, response = _transducer()
 
     def sizes(level: tuple[FloatArray, FloatArray]) -> FloatArray:
@@ -169,7 +170,7 @@ def _equalized(contrasts: Pyramid, factor: float) -> Pyramid:
 
     def change(contrast: FloatArray, size: FloatArray) -> FloatArray:
         share = np.searchsorted(ranked, size) / ranked.size
-        wanted = np.interp(np.abs(contrast), known, response) * factor * share
+        wanted = np.interp(np.abs(contrast), known, response) * (factor * _FULL) * share
         wanted /= np.maximum(size, 1e-6)
         return np.copysign(np.interp(wanted, response, known), contrast).astype(np.float32)
 
