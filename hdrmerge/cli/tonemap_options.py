@@ -105,8 +105,8 @@ def tonemap_config(
             raise UsageError(f"--{name} and --set {name} say the same.", "Give one of them.")
         if value is not None:
             parameters[name] = value
-    if not abs(exposure) <= 100:
-        raise UsageError(f"--exposure must be from -100 to 100 stops, not {exposure:g}.")
+    if not abs(exposure) <= 30:
+        raise UsageError(f"--exposure must be from -30 to 30 stops, not {exposure:g}.")
     name = op or config.DEFAULT_OPERATOR
     if name == ALL:
         if parameters:

@@ -15,6 +15,8 @@ from hdrmerge.tonemap.operators import find_operator
 from hdrmerge.tonemap.quantise import encode
 from hdrmerge.tonemap.scene import measure
 
+_WHITEST = np.float32(1e6)  # all of which is clipped at 1
+_DARKEST, _BRIGHTEST = 1e-10, 1e10  # radiances beyond are none: black, or this bright
 _SAMPLES = 100_000  # pixels whose change of contrast the saturation correction looks at
 
 
@@ -31,7 +33,8 @@ def tonemap(
 
     Exposure acts on what the operator is given, after the scene was measured, so that it brightens
     with every operator. NaN and negative values become black, infinite ones the largest finite
-    value. Raises UsageError for an unknown operator or parameter.
+    value, and none counts as more than 1e10. Raises UsageError for an unknown operator or
+    parameter.
     """
     config = config or TonemapConfig()
     operator = find_operator(config.operator)
@@ -40,26 +43,29 @@ def tonemap(
     ceiling = _largest(pixels)
     luminance, mean_rgb = _look(pixels, ceiling)
     codes: NDArray[Any] = np.zeros(pixels.shape, np.uint8 if bits == 8 else np.uint16)
-    if not luminance.any():
+    if luminance.max() < _DARKEST:
         return codes
     scene = measure(luminance, pixels, mean_rgb)
 
+    @np.errstate(over="ignore")
     def picture(part: tuple[slice, ...]) -> FloatArray:
         """What the operator takes: luminance or RGB of a part."""
         if operator.takes == "luminance":
             return luminance[part] * gain if gain != 1 else luminance[part]
         return _clean(pixels[part], ceiling) * gain
 
-    if operator.kind == "curve":
-        curve = operator.load()(scene, **parameters)
+    with np.errstate(over="ignore"):
+        if operator.kind == "curve":
+            curve = operator.load()(scene, **parameters)
+        else:
+            whole = operator.load()(picture((slice(None),)), scene, **parameters)
 
-        def mapped(part: tuple[slice, ...]) -> FloatArray:
-            return np.ascontiguousarray(curve(picture(part)), dtype=np.float32)
-    else:
-        whole = operator.load()(picture((slice(None),)), scene, **parameters)
-
-        def mapped(part: tuple[slice, ...]) -> FloatArray:
-            return np.ascontiguousarray(whole[part], dtype=np.float32)
+    @np.errstate(over="ignore")
+    def mapped(part: tuple[slice, ...]) -> FloatArray:
+        """What the operator gives: display luminance or RGB of a part."""
+        shown = curve(picture(part)) if operator.kind == "curve" else whole[part]
+        # what overflowed is white
+        return np.ascontiguousarray(np.fmin(shown, _WHITEST), dtype=np.float32)
 
     step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
     sparse = (slice(None, None, step), slice(None, None, step))
@@ -114,7 +120,7 @@ def count_bad(pixels: FloatArray) -> int:
 
 
 def _largest(pixels: FloatArray | HalfArray) -> float:
-    """The largest finite value; 1 where there is none."""
+    """The largest finite value, at most 1e10; 1 where there is none."""
 
     def peak(rows: slice) -> float:
         part = to_float(pixels[rows])
@@ -123,12 +129,12 @@ def _largest(pixels: FloatArray | HalfArray) -> float:
             highest = float(part.max(initial=0.0, where=np.isfinite(part)))
         return highest
 
-    return max(in_bands(pixels.shape, peak)) or 1.0
+    return min(max(in_bands(pixels.shape, peak)) or 1.0, _BRIGHTEST)
 
 
 def _clean(band: FloatArray | HalfArray, ceiling: float) -> FloatArray:
-    """Finite, >= 0."""
+    """From 0 to ``ceiling``; NaN is 0."""
     values = to_float(band)
     if not np.isfinite(values).all():
-        values = np.nan_to_num(values, nan=0.0, posinf=ceiling, neginf=0.0)
-    return np.maximum(values, np.float32(0.0))
+        values = np.nan_to_num(values, nan=0.0)
+    return np.clip(values, np.float32(0.0), np.float32(ceiling))

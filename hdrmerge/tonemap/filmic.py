@@ -116,8 +116,7 @@ def agx(
     """
     inset = _INSET.T * _gain(scene, key)
     codes = np.linspace(0.0, 1.0, 4096)
-    shaped = _sigmoid(codes, contrast, toe, shoulder) ** power
-    table = shaped.astype(np.float32)
+    table = (_sigmoid(codes, contrast, toe, shoulder) ** power).astype(np.float32)
 
     def curve(rgb: FloatArray) -> FloatArray:
         x = np.log2(np.maximum(rgb @ inset, np.float32(2.0**_AGX_LOW)))
@@ -147,4 +146,4 @@ def _sigmoid(x: Array, contrast: float, toe: float, shoulder: float) -> Array:
 
     low = py - part(np.maximum(px - x, 0), py, px, toe)
     high = py + part(np.maximum(x - px, 0), 1 - py, 1 - px, shoulder)
-    return np.where(x < px, low, high)
+    return np.clip(np.where(x < px, low, high), 0, 1)

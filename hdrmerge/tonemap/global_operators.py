@@ -6,7 +6,7 @@ from hdrmerge.tonemap.record import Operator, Parameter
 
 KEY = Parameter("key", None, "what the scene's log-average becomes; 0.18 is middle grey", 1e-3, 100)
 WHITE = Parameter("white", None, "luminance that becomes white, the middle being KEY", 1e-3, 1e9)
-_PEAK = Parameter("peak", 100.0, "white of the display, cd/m2", 1, 1e5)
+_PEAK = Parameter("peak", 100.0, "white of the display, cd/m2", 10, 1e5)
 
 GLOBAL_OPERATORS = (
     Operator(
@@ -51,11 +51,11 @@ GLOBAL_OPERATORS = (
         aliases=("display-adaptive", "mantiuk08"),
         takes="rgb",
         parameters=(
-            Parameter("peak", 200.0, "white of the display, cd/m2", 1, 1e5),
-            Parameter("black", 0.8, "black of the display, cd/m2", 1e-4, 100),
+            Parameter("peak", 200.0, "white of the display, cd/m2", 10, 1e5),
+            Parameter("black", 0.8, "black of the display, cd/m2", 1e-4, 5),
             Parameter("ambient", 60.0, "light that falls on the display, lux", 0, 1e5),
             Parameter("reflectivity", 0.01, "share of it that the display reflects", 0, 1),
-            Parameter("resolution", 30.0, "pixels a degree of the view", 1, 1000),
+            Parameter("resolution", 30.0, "pixels a degree of the view", 1, 300),
             Parameter("contrast", 1.0, "contrast wanted, relative to the scene's", 0.1, 10),
             Parameter("white", None, "luminance that becomes white", 1e-8, 1e8),
         ),
@@ -69,10 +69,10 @@ GLOBAL_OPERATORS = (
         aliases=("ward", "histogram"),
         parameters=(
             _PEAK,
-            Parameter("black", 1.0, "black of the display, cd/m2", 1e-4, 10),
+            Parameter("black", 1.0, "black of the display, cd/m2", 1e-4, 5),
             Parameter("view", 60.0, "angle of the picture's longer side, degrees", 1, 360),
-            Parameter("sensitivity", 0.0, "1: no more contrast than an eye would see there", 0, 1),
             Parameter("luminance", 1000.0, "cd/m2 of radiance 1, for sensitivity", 1e-6, 1e9),
+            Parameter("sensitivity", 0.0, "1: no more contrast than an eye would see there", 0, 1),
         ),
     ),
     Operator(
@@ -154,9 +154,7 @@ GLOBAL_OPERATORS = (
         aliases=("mu-law",),
         parameters=(
             Parameter("mu", 5000.0, "compression", 1, 1e6),
-            Parameter(
-                "white", None, "radiance that becomes white", 1e-6, 1e9
-            ),
+            Parameter("white", None, "radiance that becomes white", 1e-6, 1e9),
         ),
     ),
     Operator(

@@ -26,6 +26,7 @@ _LOWEST, _NODES = -8.0, 161  # log10 luminance
 _CONTRASTS = 7  # steps of contrast to either side that are counted
 _VISIBLE = 0.0043  # log10: smaller contrasts are not seen
 _KERNEL = np.array([0.05, 0.25, 0.4, 0.25, 0.05], np.float32)
+_ENOUGH = 1_000_000  # pixels that a larger picture is thinned out to from band to band
 _SCENE = 1000.0  # cd/m2 that the eye in the scene is adapted to
 
 
@@ -86,8 +87,11 @@ def _count(luminance: FloatArray, bands: int) -> Array:
     high = np.log10(np.clip(luminance, lowest, 1e8))
     width = 2 * _CONTRASTS + 1
     counts = np.zeros((bands, _NODES, width))
+    spread, share = 1, 1  # of the kernel, in pixels; pixels that one of ``high`` stands for
     for band in range(bands):
-        low = cv2.sepFilter2D(high, -1, _KERNEL, _KERNEL)
+        kernel = np.zeros(4 * spread + 1, np.float32)
+        kernel[::spread] = _KERNEL
+        low = cv2.sepFilter2D(high, -1, kernel, kernel)
         for top in range(0, len(high), 256):
             rows = slice(top, top + 256)
             node = np.rint((low[rows] - _LOWEST) / _STEP).astype(np.intp)
@@ -98,12 +102,15 @@ def _count(luminance: FloatArray, bands: int) -> Array:
             inside = (column >= 0) & (column < width) & (node >= 0) & (node < _NODES)
             cell = (node * width + column)[inside]
             counts[band] += np.bincount(cell, minlength=_NODES * width).reshape(_NODES, width)
-        counts[band] *= 4**band  # every second row and column is left of the band before
+        counts[band] *= share
         # a flat field still has to lie somewhere
         flat = counts[band, :, _CONTRASTS] > 0
         counts[band, flat, _CONTRASTS - 1] += 1
         counts[band, flat, _CONTRASTS + 1] += 1
-        high = np.ascontiguousarray(low[::2, ::2])
+        if low.size > _ENOUGH:
+            high, share = np.ascontiguousarray(low[::2, ::2]), share * 4
+        else:
+            high, spread = low, spread * 2
     return counts
 
 
@@ -188,7 +195,7 @@ def _solve(
         return np.asarray(np.interp(np.arange(_NODES), np.arange(first, last + 1), inner))
 
     steps = np.full(last - first, range_of / (last - first))
-    for _ in range(200):
+    for _ in range(50):
         place = np.clip((levels(steps)[wanted.around] - _LOWEST) / _STEP, 0, _NODES - 1.001)
         node, part = place.astype(np.intp), place % 1
         seen = grid[wanted.band, node] * (1 - part) + grid[wanted.band, node + 1] * part
@@ -198,7 +205,7 @@ def _solve(
         weighted = scaled * wanted.weight[:, None]
         matrix = scaled.T @ weighted
         # steps that only appear together share alike
-        matrix[np.diag_indices(len(matrix))] += 1e-10 * matrix.max()
+        matrix[np.diag_indices(len(matrix))] += max(1e-10 * matrix.max(), 1e-12)
         before = steps
         steps = minimise(matrix, -weighted.T @ wanted.strength, range_of)
         if np.abs(steps - before).max() <= _STEP / 10:

@@ -17,25 +17,24 @@ def minimise(matrix: Array, vector: Array, limit: float) -> Array:
     size = len(vector)
     scale = float(np.abs(matrix).max())
     matrix, vector = matrix / scale, vector / scale
-    x = np.full(size, limit / (size + 1))
+    slack = np.full(size + 1, limit / (size + 1))  # x, and what is left of the limit
     duals = np.full(size + 1, max(1.0, float(np.abs(vector).max())))
     for _ in range(100):
-        slack = np.append(x, limit - x.sum())
         gap = float(slack @ duals) / (size + 1)
-        residual = matrix @ x + vector - duals[:-1] + duals[-1]
+        residual = matrix @ slack[:-1] + vector - duals[:-1] + duals[-1]
         if gap < 1e-12 and np.abs(residual).max() < 1e-9:
             break
         wanted = 0.1 * gap / slack - duals
-        ratio = duals / slack
+        ratio = np.minimum(duals / slack, 1e12)  # more, and the system would be singular
         step = np.linalg.solve(
             matrix + np.diag(ratio[:-1]) + ratio[-1], wanted[:-1] - wanted[-1] - residual
         )
         slack_step = np.append(step, -step.sum())
         dual_step = wanted - ratio * slack_step
         length = min(1.0, 0.99 * min(_room(slack, slack_step), _room(duals, dual_step)))
-        x = x + length * step
+        slack = slack + length * slack_step
         duals = duals + length * dual_step
-    return x
+    return slack[:-1]
 
 
 def _room(values: Array, step: Array) -> float:

@@ -53,7 +53,7 @@ def measure(
     colours = sample[:, None].repeat(3, 1) if pixels is None else pixels[::step, ::step][positive]
     maximum = float(luminance.max())
     colours = np.nan_to_num(colours.astype(np.float32), posinf=maximum)
-    colours = np.clip(colours, 0, None)
+    colours = np.clip(colours, 0, maximum / 0.0722)  # blue's share in luminance
     low, bright, high = (float(v) for v in np.percentile(sample, (1.0, 90.0, 99.0)))
     log_average = float(np.exp(np.mean(np.log(np.clip(sample, low, high)), dtype=np.float64)))
     return Statistics(log_average, low, bright, high, maximum, mean_rgb, sample, colours, luminance)

@@ -40,7 +40,7 @@ def sensitivity(frequency: float, adaptation: Array | float) -> Array:
     width = 0.3 * (1 + 100 / adaptation) ** 0.15
 
     def at(rho: float) -> Array:
-        spread = width * 0.9 * rho
+        spread = np.minimum(width * 0.9 * rho, 300.0)  # beyond, nothing is seen
         size = ((3.23 * rho**-0.6) ** 5 + 1) ** -0.2
         return np.asarray(
             size * height * 0.9 * rho * np.exp(-spread) * np.sqrt(1 + 0.06 * np.exp(spread))
