@@ -231,6 +231,8 @@ def _best(reference: _View, frame: _View, options: Sequence[Matrix], model: Mode
     every one of them can use. A tile that fits worse than it could counts once, however much
     worse: a moving object full of contrast has no more to say than a plain wall of its size.
     """
+    if len(options) == 1:
+        return options[0]
     level = min(1, len(reference.levels) - 1)
     scale = scaling(0.5**level)
     scaled = [scale @ h @ np.linalg.inv(scale) for h in options]

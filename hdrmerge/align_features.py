@@ -48,13 +48,13 @@ def find_features(proxy: Proxy, enlarge: float = 1.0) -> Features:
     found = orb.detect(picture, proxy.usable)
     if not found:
         return none
-    cells = _cells(np.array([k.pt for k in found]), proxy.codes.shape)
+    cells = _cells(cv2.KeyPoint.convert(found).astype(np.float64), proxy.codes.shape)
     order = np.lexsort((-np.array([k.response for k in found]), cells))
     kept = order[_rank(cells[order]) < _SPARE]
     found, words = orb.compute(picture, [found[i] for i in kept])
     if words is None:
         return none
-    points = np.array([k.pt for k in found])
+    points = np.asarray(cv2.KeyPoint.convert(found), np.float64)
     x, y = np.round(points).astype(int).T
     codes = cv2.blur(proxy.codes, (9, 9))[y, x]
     cells = _cells(points, proxy.codes.shape)
@@ -100,7 +100,8 @@ def _mutual(
     signs = [np.unpackbits(w, axis=1).astype(np.float32) * 2 - 1 for w in (ours, theirs)]
     alike = signs[0] @ signs[1].T
     nearest = alike.argmax(axis=1)
-    first = np.flatnonzero(alike.argmax(axis=0)[nearest] == np.arange(len(nearest)))
+    back = np.ascontiguousarray(alike.T).argmax(axis=1)  # along memory
+    first = np.flatnonzero(back[nearest] == np.arange(len(nearest)))
     return first, nearest[first]
 
 

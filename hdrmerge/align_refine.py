@@ -25,6 +25,7 @@ Mask = NDArray[np.bool_]
 _SIGMA = 0.7  # px of the Gaussian before gradients: makes them hold over a pixel's distance
 _TUKEY = 4.0  # a residual this many standard deviations large is another object
 _BINS = 16  # of the reference's codes, in which the residual's deviation is measured
+_SAMPLES = 40_000  # residuals that it is measured on
 _FLOOR = 0.3  # codes: no residual is surer than rounding
 _SIGNAL = 0.02  # share of the apparent texture, in the worst direction, that must be real
 _ROUNDS = 6  # of reweighting tiles within a step
@@ -169,7 +170,7 @@ class Pair:
         import cv2
 
         residual = self._residual(homography)
-        step = max(1, int((residual.size / 100_000) ** 0.5))
+        step = max(1, int((residual.size / _SAMPLES) ** 0.5))
         pick = (slice(None, None, step), slice(None, None, step))
         used = self.usable[pick] > 0
         codes, sizes = self._levels[pick][used], np.abs(residual[pick][used])
@@ -230,7 +231,9 @@ class Pair:
         """1 - (z / c)^2 floored at 0, for residuals of z standard deviations."""
         z = residual * self.precision
         z *= np.float32(1 / _TUKEY)
-        return np.asarray(np.maximum(1 - z * z, 0))
+        z *= z
+        np.subtract(1, z, out=z)
+        return np.maximum(z, 0, out=z)
 
     def total(self, values: NDArray[Any]) -> Float64:
         """(T,) sums over tiles; a margin smaller than a tile on the right and below is left out."""

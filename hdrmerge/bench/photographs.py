@@ -50,7 +50,7 @@ def photograph(folder: Path, megapixels: float, count: int, seed: int = 7) -> li
         codes = _develop(
             scene * np.float32(2.0 ** stops[k] / level),
             0.06 * np.asarray(texture, np.float32),
-            np.linalg.inv(to_frame),
+            np.asarray(np.linalg.inv(to_frame), np.float64),
             (height, width),
             rng,
         )
