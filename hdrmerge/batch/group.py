@@ -40,6 +40,7 @@ _HOPELESS = -3.0  # what no likeness of two pictures makes up for
 _RUN = 10.0  # and within which a missing exposure is measured with its neighbours
 _FROZEN = 0.5  # stops of brightness between frames whose metadata are the same
 _BLOCK = 32
+_TIED = "another shot of the same second has the same exposure, and nothing tells their order"
 _HABITUAL = 2
 
 
@@ -133,6 +134,21 @@ class Stream:
             ordered=self.sure and self.settled,
             bridges=bridges,
             brightness=bright,
+            notes=[_TIED] if self._tied(segment) else [],
+        )
+
+    def _tied(self, segment: Segment) -> bool:
+        """Whether a shot outside could as well be one of the segment's, by exposure and time."""
+        if self.settled or not self.sure:
+            return False
+        inside = range(segment.start, segment.end)
+        near = range(max(0, segment.start - LONGEST), min(len(self.photos), segment.end + LONGEST))
+        return any(
+            self.photos[k].time == self.photos[m].time
+            and abs(self.stops[k] - self.stops[m]) < SAME_STOPS
+            for k in near
+            if k not in inside
+            for m in inside
         )
 
     def _measure(self, habits: Counter[Pattern], looks: Looks) -> None:

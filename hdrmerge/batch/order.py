@@ -44,7 +44,9 @@ def in_order(photos: Sequence[Photo]) -> Order:
     for p in ordered:
         at_once[p.time].append(p)
     named = names_follow_time(ordered, counters)
-    wrong = sum(len(g) for g in at_once.values() if _impossible(g, named))
+    wrong = sum(len(g) for g in at_once.values() if _impossible(g))
+    if len(at_once) == 1 and len(ordered) > 1:  # a clock that stands still tells nothing
+        wrong = len(ordered)
     settled = named or len(at_once) == len(ordered)
     if wrong > _IMPOSSIBLE * len(ordered):
         return Order(sorted(photos, key=name_key), sure=False, settled=False)
@@ -80,7 +82,7 @@ def names_follow_time(ordered: Sequence[Photo], counters: dict[Photo, int]) -> b
     return total > 0 and agree >= _NAMES_AGREE * total
 
 
-def _impossible(group: list[Photo], named: bool) -> bool:
+def _impossible(group: list[Photo]) -> bool:
     """Whether no camera can have taken these shots at one reading of its clock."""
     if len(group) == 1:
         return False
@@ -89,9 +91,7 @@ def _impossible(group: list[Photo], named: bool) -> bool:
     alike = max(exposures.values()) > 1
     if group[0].exact and alike:
         return True
-    if len(group) > _MOST_A_SECOND or seconds > 2.0 + max(p.duration for p in group):
-        return True
-    return alike and not named
+    return len(group) > _MOST_A_SECOND or seconds > 2.0 + max(p.duration for p in group)
 
 
 def _unwrapped(photos: Sequence[Photo]) -> dict[Photo, int]:
