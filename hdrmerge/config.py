@@ -19,8 +19,9 @@ class MergeConfig:
     ``times``: exposure time of each frame in seconds, likewise. ``response``: ``auto``, ``srgb``,
     ``linear``, ``gamma:VALUE``, ``estimate``, ``debevec`` or the path of a saved response.
     ``reference``: index of the reference frame in the order of the files, or None for the best
-    exposed. ``attention``: also say what a published network attends to. ``refine``: take
-    out the noise of what a network's deghosting leaves to few frames.
+    exposed; ``between``: of those that have a shorter and a longer one.
+    ``attention``: also say what a published network attends to. ``refine``: take out the noise of
+    what a network's deghosting leaves to few frames.
     """
 
     ev: tuple[float, ...] | None = None
@@ -35,6 +36,7 @@ class MergeConfig:
     tile: int | None = None
     proxy_pixels: int = 2_000_000
     attention: bool = False
+    between: bool = False
     refine: bool = True
 
 

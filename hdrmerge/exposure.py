@@ -62,7 +62,9 @@ def initial_stack(
             )
         reference = order.index(config.reference)
     else:
-        reference = choose_reference([small[k] for k in order], relative, response)
+        reference = choose_reference(
+            [small[k] for k in order], relative, response, between=config.between
+        )
     relative = relative / relative[reference]
     homographies = np.repeat(np.eye(3)[None], n, axis=0)
     return ExposureStack(ordered, relative, response, reference, homographies), tuple(order)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from hdrmerge.align import AlignmentNote, align
 from hdrmerge.calibrate import Calibration, calibrate
 from hdrmerge.config import MergeConfig
-from hdrmerge.deghost import choose_method, decide, refine
+from hdrmerge.deghost import Method, choose_method, decide, refine
 from hdrmerge.describe import describe_stack
 from hdrmerge.exposure import initial_stack
 from hdrmerge.frames import CaptureSettings, FloatArray, Frame, RadianceMap
@@ -57,6 +57,7 @@ def merge_stack(
     clock = Clock(progress)
     tell = clock.tell
     method = choose_method(config)
+    config = _for_method(config, method)
     stack, calibration, alignment = prepare_stack(frames, config, clock)
     with clock.stage("noise"):
         noise = estimate_noise(stack)
@@ -103,7 +104,12 @@ def merge_stack(
 def plan_stack(frames: Sequence[Frame], config: MergeConfig) -> MergeReport:
     """What a merge of these frames would do, without doing it."""
     method = choose_method(config)
-    return describe_stack(*prepare_stack(frames, config), method)
+    return describe_stack(*prepare_stack(frames, _for_method(config, method)), method)
+
+
+def _for_method(config: MergeConfig, method: Method) -> MergeConfig:
+    """The published networks know a reference between the other two alone."""
+    return replace(config, between=True) if method.kind == "reconstruct" else config
 
 
 def prepare_stack(

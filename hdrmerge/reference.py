@@ -20,7 +20,11 @@ TIE = 1.3  # of the squared error: about 1 dB is no reason to leave the middle
 
 
 def choose_reference(
-    frames: Sequence[Frame], exposures: NDArray[np.float64], response: Response
+    frames: Sequence[Frame],
+    exposures: NDArray[np.float64],
+    response: Response,
+    *,
+    between: bool = False,
 ) -> int:
     """The frame that, used alone, would come closest to the merge of all.
 
@@ -28,6 +32,7 @@ def choose_reference(
     of the frames' linear values, so frames need no alignment: the error of frame k is measured
     after mu-law compression (mu = 5000, shortest frame's saturation = 1); what it clips counts
     with what is lost, what is dark with its noise. Ties go towards the middle of the bracket.
+    ``between``: only frames with a shorter and a longer one are asked, where there are such.
     Returns the index in ``frames``.
     """
     n = len(frames)
@@ -35,6 +40,8 @@ def choose_reference(
     levels = np.stack([_quantiles(f, response) for f in frames])  # (N, Q, 3) linear
     merged = _merge(levels, scale)
     errors = np.array([_error(merged, float(scale[k]), levels[k]) for k in range(n)])
+    if between and n > 2:
+        errors[[int(np.argmin(scale)), int(np.argmax(scale))]] = np.inf
     good = np.flatnonzero(errors <= errors.min() * TIE)
     rank = np.argsort(np.argsort(scale, kind="stable"), kind="stable")
     return int(min(good, key=lambda k: (abs(rank[k] - (n - 1) / 2), rank[k])))

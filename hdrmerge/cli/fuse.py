@@ -327,7 +327,7 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
     if outputs.attention_map is not None:
         make_folder(outputs.attention_map)
         for slot, plane in result.attention.items():
-            picture = plane[..., None].repeat(3, axis=2)
+            picture = (plane / max(float(plane.max()), 1e-6))[..., None].repeat(3, axis=2)
             io.write_display(outputs.attention_map / f"attention_{slot}.png", picture)
     if outputs.report is not None:
         io.write_text(outputs.report, result.report.to_json(indent=2) + "\n")

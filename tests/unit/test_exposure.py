@@ -146,3 +146,12 @@ def test_the_best_exposed_frame_is_the_reference(
 ) -> None:
     frames = [frame(s, f"{s}.jpg", top=top) for s in stops]
     assert choose_reference(frames, np.exp2(np.array(stops)), Response.srgb()) == expected
+
+
+def test_a_reference_between_the_others_can_be_asked_for() -> None:
+    frames = [frame(s, f"{s}.jpg", top=-0.1) for s in (0.0, 2.0, 4.0)]
+    exposures = np.exp2(np.array([0.0, 2.0, 4.0]))
+    assert choose_reference(frames, exposures, Response.srgb()) == 0
+    assert choose_reference(frames, exposures, Response.srgb(), between=True) == 1
+    two = choose_reference(frames[:2], exposures[:2], Response.srgb(), between=True)
+    assert two == choose_reference(frames[:2], exposures[:2], Response.srgb())
