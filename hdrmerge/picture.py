@@ -59,7 +59,9 @@ class PictureFormat:
             raise UsageError(f"{path}: pictures are {listed}.", "Choose one of these.")
         if self.depth is not None and self.depth not in known[suffix]:
             held = " or ".join(map(str, known[suffix]))
-            kind = _NAMES.get(suffix, suffix[1:].upper()) + (" for HDR screens" if self.is_hdr(path) else "")
+            kind = _NAMES.get(suffix, suffix[1:].upper()) + (
+                " for HDR screens" if self.is_hdr(path) else ""
+            )
             raise UsageError(
                 f"{path}: {kind} holds {held} bits a value, not {self.depth}.",
                 "Choose another depth or suffix, or leave out --depth.",
@@ -120,15 +122,19 @@ def write_picture(
         codes = tonemap(sample, config, dither=form.dither)
         white = diffuse_white(sample, codes) if white is None else white
     light, clipped = _light(pixels, white, form.peak)
+    told = {"diffuse_white": white, "peak": form.peak, "clipped": clipped}
     if gain_map:
         io.write_ultra_hdr(path, codes, light, settings, detail=form.gain_map, **quality)
-    elif suffix == ".png":
-        io.write_pq_png(path, light, settings)
-    elif suffix == ".avif":
-        io.write_avif(path, light, settings, bits=bits, **quality)
-    else:
+    elif suffix == ".jxl":
         io.write_jxl(path, light, settings, **quality)
-    return {"diffuse_white": white, "peak": form.peak, "clipped": clipped}
+    else:
+        absolute, levels = io.pq_codes(light, bits), io.light_levels(light)
+        del light  # what the coder needs is a lot
+        if suffix == ".png":
+            io.write_pq_png(path, absolute, levels, settings)
+        else:
+            io.write_avif(path, absolute, settings, bits=bits, **quality)
+    return told
 
 
 def diffuse_white(pixels: FloatArray | HalfArray, codes: Codes) -> float:

@@ -16,11 +16,13 @@ from hdrmerge.io.exr import read_exr, write_exr
 from hdrmerge.io.gainmap import write_ultra_hdr
 from hdrmerge.io.jxl import write_jxl
 from hdrmerge.io.metadata import settings_of
-from hdrmerge.io.pq import write_pq_png
+from hdrmerge.io.pq import light_levels, pq_codes, write_pq_png
 from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
 from hdrmerge.threads import threads
 
 __all__ = [
+    "light_levels",
+    "pq_codes",
     "read_exr",
     "read_frame",
     "read_frames",

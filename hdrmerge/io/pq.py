@@ -72,19 +72,24 @@ def light_levels(light: FloatArray) -> tuple[float, float]:
     return levels[0] * DIFFUSE_WHITE, levels[1] * DIFFUSE_WHITE
 
 
-def write_pq_png(path: Path, light: FloatArray, settings: CaptureSettings | None = None) -> None:
-    """Write ``light`` (see ``pq_codes``) as 16-bit PNG with cICP and cLLI chunks, atomically.
+def write_pq_png(
+    path: Path,
+    codes: NDArray[np.uint16],
+    levels: tuple[float, float],
+    settings: CaptureSettings | None = None,
+) -> None:
+    """Write 16-bit ``pq_codes`` and their ``light_levels`` as PNG, atomically.
 
-    The chunks are those of PNG's third edition (W3C 2025).
+    The chunks cICP and cLLI are those of PNG's third edition (W3C 2025).
     """
-    peak, average = (round(level * 10_000) for level in light_levels(light))
+    peak, average = (round(level * 10_000) for level in levels)
     chunks = [
         (b"cICP", bytes((BT2020, PQ, RGB, 1))),
         (b"cLLI", struct.pack(">2I", peak, average)),
     ]
     if settings is not None:
         chunks.append((b"eXIf", exif_block(settings, srgb=False)))
-    write_bytes(path, *png_parts(pq_codes(light, 16), chunks, path))
+    write_bytes(path, *png_parts(codes, chunks, path))
 
 
 def imagecodecs(path: Path) -> ModuleType:

@@ -83,7 +83,7 @@ def test_what_is_brighter_than_pq_or_black() -> None:
 
 def test_png_has_codes_and_chunks(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
-    write_pq_png(path, ramp(), FULL)
+    write_pq_png(path, pq_codes(ramp(), 16), light_levels(ramp()), FULL)
     relative = nits(read_png(path)) / np.maximum(expected_nits(), 1e-9)
     bright = expected_nits() > 0.05
     assert np.abs(relative - 1)[bright].max() < 5e-3  # the printed matrix has four digits
@@ -124,7 +124,7 @@ def close(codes: np.ndarray, tolerance: float) -> None:
 def test_avif(tmp_path: Path, bits: int) -> None:
     codecs = pytest.importorskip("imagecodecs", reason="imagecodecs codes AVIF, and is absent")
     path = tmp_path / "a.avif"
-    write_avif(path, ramp(), FULL, bits=bits, quality=100)
+    write_avif(path, pq_codes(ramp(), bits), FULL, bits=bits, quality=100)
     codes = codecs.avif_decode(path.read_bytes())
     assert codes.dtype == np.uint16
     close(codes / (2**bits - 1), 0.01)
@@ -135,7 +135,7 @@ def test_avif(tmp_path: Path, bits: int) -> None:
 @pytest.mark.skipif(shutil.which("avifdec") is None, reason="libavif's avifdec is not installed")
 def test_libavif_reads_it(tmp_path: Path) -> None:
     pytest.importorskip("imagecodecs", reason="imagecodecs codes AVIF, and is absent")
-    write_avif(tmp_path / "a.avif", ramp(), FULL, bits=12, quality=100)
+    write_avif(tmp_path / "a.avif", pq_codes(ramp(), 12), FULL, bits=12, quality=100)
     command = ["avifdec", "-d", "16", tmp_path / "a.avif", tmp_path / "a.png"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     for line in ("Color Primaries: 9", "Transfer Char. : 16", "Matrix Coeffs. : 9", "12"):
@@ -187,8 +187,10 @@ def test_other_boxes_get_no_exif(data: bytes) -> None:
 @pytest.mark.parametrize("name", ["a.avif", "a.jxl"])
 def test_without_imagecodecs(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
-    write = write_avif if name == "a.avif" else write_jxl
     with pytest.raises(UsageError, match="imagecodecs") as caught:
-        write(tmp_path / name, ramp())
+        if name == "a.avif":
+            write_avif(tmp_path / name, pq_codes(ramp(), 10))
+        else:
+            write_jxl(tmp_path / name, ramp())
     assert "hdrmerge[display]" in str(caught.value.hint)
     assert list(tmp_path.iterdir()) == []
