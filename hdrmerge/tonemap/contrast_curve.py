@@ -31,7 +31,7 @@ _WHITE = 0.3  # stops above white at which the brightest lie: the shoulder bring
 _MEAN = 112.0  # sRGB code of the mean of an ordinary picture
 _BRIGHTENING = 4.5  # stops at most from an exposure for the bright parts to one for the median
 _DULL = -0.5  # where the brightest of a scene must lie lest it looks grey, stops,
-_REMEDY = 0.5  # and what part of what is missing is given
+_REMEDY = 0.25  # and what part of what is missing is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def fit_curve(
     The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255. None
     is 112, but less for a scene whose bright parts are so far above the median that one would
     expose more than 4.5 stops more for it: a dark room stays dark, its noise unseen. A scene
-    without bright parts is made brighter until they are half way to white, lest it looks grey.
+    without bright parts is made a little brighter, lest it looks grey.
     ``exposure``: stops brighter than all that.
     """
     low, high = (float(v) for v in np.percentile(stops, _ENDS))
