@@ -27,6 +27,8 @@ import numpy as np
 from hdrmerge.config import Colour, TonemapConfig
 from hdrmerge.io import read_radiance
 from hdrmerge.tonemap import tonemap
+from hdrmerge.tonemap.colour import REC709_LUMINANCE
+from hdrmerge.tonemap.scene import measure
 from hdrmerge.tonemap.transfer import srgb_decode, srgb_encode
 
 Peer = Callable[[Path], np.ndarray]  # the scene's file in, code fractions (H, W, 3) out
@@ -91,6 +93,13 @@ def opencv(create: Callable[[], object], *, codes: bool = False) -> Peer:
     return make
 
 
+def brightest_white(pixels: np.ndarray) -> dict[str, float]:
+    """The largest luminance, in units of the log-average at 0.18, as Reinhard's own program."""
+    luminance = np.maximum(np.nan_to_num(pixels), 0) @ REC709_LUMINANCE
+    scene = measure(luminance)
+    return {"white": 0.18 * scene.maximum / scene.log_average}
+
+
 def opencv_reinhard(pixels: np.ndarray) -> dict[str, float]:
     """What OpenCV's limits of the key, and its division by the maximum, amount to."""
     pixels = np.maximum(np.nan_to_num(pixels), 0)
@@ -103,7 +112,11 @@ def opencv_reinhard(pixels: np.ndarray) -> dict[str, float]:
 
 PAIRS: dict[str, Pair] = {
     "reinhard02": Pair(
-        "reinhard2002", pfstmo("reinhard02"), "pfstmo_reinhard02", {"key": 0.18, "white": 1e9}
+        "reinhard2002",
+        pfstmo("reinhard02"),
+        "pfstmo_reinhard02",
+        {"key": 0.18},
+        measured=brightest_white,
     ),
     "drago03": Pair("drago2003", pfstmo("drago03"), "pfstmo_drago03"),
     # its defaults, of which its manual says otherwise; it reads its result as sRGB codes

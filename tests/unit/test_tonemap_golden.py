@@ -9,14 +9,19 @@ import pytest
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.tonemap import OPERATORS, tonemap
+from hdrmerge.tonemap.colour import REC709_LUMINANCE
+from hdrmerge.tonemap.scene import measure
 from tests.unit.tonemap_scene import GOLDEN, GRID, SHAPE, cells, formula_scene
 
 TOLERANCE = 1.0  # mean code of a cell of 16 x 16 pixels: other processors round otherwise
 STORED = json.loads((GOLDEN / "tonemap.json").read_text())
 PEERS = json.loads((GOLDEN / "pfstmo.json").read_text())
+SCENE = measure(formula_scene() @ REC709_LUMINANCE)
+WHITE = 0.18 * SCENE.maximum / SCENE.log_average
 MATCHED = {
     "drago03": TonemapConfig("drago2003"),
-    "reinhard02": TonemapConfig("reinhard2002", parameters={"key": 0.18, "white": 1e9}),
+    # its white is the largest luminance
+    "reinhard02": TonemapConfig("reinhard2002", parameters={"key": 0.18, "white": WHITE}),
     "reinhard05": TonemapConfig(
         "reinhard-devlin2005", parameters={"chromatic": 0.5, "light": 0.75}
     ),
