@@ -48,7 +48,7 @@ def find_features(proxy: Proxy, enlarge: float = 1.0) -> Features:
     found = orb.detect(picture, proxy.usable)
     if not found:
         return none
-    cells = _cells(cv2.KeyPoint.convert(found).astype(np.float64), proxy.codes.shape)
+    cells = _cells(np.asarray(cv2.KeyPoint.convert(found), np.float64), proxy.codes.shape)
     order = np.lexsort((-np.array([k.response for k in found]), cells))
     kept = order[_rank(cells[order]) < _SPARE]
     found, words = orb.compute(picture, [found[i] for i in kept])

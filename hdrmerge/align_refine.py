@@ -233,7 +233,7 @@ class Pair:
         z *= np.float32(1 / _TUKEY)
         z *= z
         np.subtract(1, z, out=z)
-        return np.maximum(z, 0, out=z)
+        return np.asarray(np.maximum(z, 0, out=z))
 
     def total(self, values: NDArray[Any]) -> Float64:
         """(T,) sums over tiles; a margin smaller than a tile on the right and below is left out."""
