@@ -13,22 +13,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.batch.scan import Photo
-from hdrmerge.batch.sequence import LONGEST, SAME_SCENE
+from hdrmerge.batch.sequence import LONGEST, SAME_SCENE, SAME_STOPS, even_steps
 
 MOST = 8000  # shots that are compared each with each: 256 MB of likeness
 _LINK = 0.55  # likeness that begins a cluster; members need SAME_SCENE on average
 _SAME_NAME = 0.08  # what a common prefix of the names adds
+_SURE = 0.75  # likeness from which uneven exposures do not matter
+SAME_BRIGHT = 0.03  # stops of brightness that are none, where EXIF knows nothing
+_FROZEN = 0.3  # stops of brightness that contradict two exposures that EXIF says are the same
 _CLEAR = 0.12  # by which a shot must be liker to its own cluster than to any other
 
 
 def cluster(
     photos: Sequence[Photo],
-    stops: Sequence[float],
+    stops: NDArray[np.float64],
+    brightness: NDArray[np.float64],
     likeness: NDArray[np.float32],
-    same_stops: float,
 ) -> list[tuple[list[int], bool]]:
     """Clusters of two or more shots (indices), and whether each is set apart from all others.
 
+    ``stops`` (N,) by EXIF, NaN where unknown; ``brightness`` (N,) of the pictures in stops;
     ``likeness`` (N, N) symmetric, NaN where unknown. The likest are joined first, as long as no
     exposure repeats.
     """
@@ -36,6 +40,7 @@ def cluster(
     for members in _prefixes(photos).values():
         if 2 <= len(members) <= LONGEST:
             bonus[np.ix_(members, members)] += _SAME_NAME
+    same = _same_exposure(stops, brightness)
     rows, columns = np.nonzero(np.triu(bonus, 1) >= _LINK)
     order = np.argsort(-bonus[rows, columns], kind="stable")
     label = list(range(len(photos)))
@@ -44,22 +49,35 @@ def cluster(
         a, b = label[rows[at]], label[columns[at]]
         if a == b or len(members_of[a]) + len(members_of[b]) > LONGEST:
             continue
+        block = np.ix_(members_of[a], members_of[b])
+        cross = float(np.nanmean(likeness[block]))
         both = members_of[a] + members_of[b]
-        exposures = sorted(stops[k] for k in both)
-        if min(np.diff(exposures)) < same_stops:
-            continue
-        cross = likeness[np.ix_(members_of[a], members_of[b])]
-        if float(np.nanmean(cross)) < SAME_SCENE:
+        if same[block].any() or cross < SAME_SCENE or (cross < _SURE and _uneven(stops[both])):
             continue
         for k in members_of[b]:
             label[k] = a
         members_of[a] = both
         del members_of[b]
-    found = []
-    for members in members_of.values():
-        if len(members) > 1:
-            found.append((sorted(members, key=lambda k: stops[k]), _apart(members, bonus)))
-    return found
+    return [
+        (sorted(members, key=lambda k: brightness[k]), _apart(members, bonus))
+        for members in members_of.values()
+        if len(members) > 1
+    ]
+
+
+def _same_exposure(
+    stops: NDArray[np.float64], brightness: NDArray[np.float64]
+) -> NDArray[np.bool_]:
+    """(N, N): whether two shots cannot both be in a bracket; EXIF that never changes may err."""
+    exif = np.abs(stops[:, None] - stops)
+    seen = np.abs(brightness[:, None] - brightness)
+    found = np.where(np.isnan(exif), seen < SAME_BRIGHT, (exif < SAME_STOPS) & (seen < _FROZEN))
+    return np.asarray(found)
+
+
+def _uneven(stops: NDArray[np.float64]) -> bool:
+    steps = np.diff(np.sort(stops[~np.isnan(stops)]))
+    return len(steps) > 1 and not even_steps(list(steps))
 
 
 def _apart(members: list[int], likeness: NDArray[np.float32]) -> bool:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from hdrmerge.batch.cluster import SAME_BRIGHT
 from hdrmerge.batch.group import Group
 from hdrmerge.batch.scan import Photo
 from hdrmerge.batch.sequence import (
@@ -81,7 +82,7 @@ def doubt(
 def _repeated(group: Group) -> str | None:
     ordered = sorted(zip(group.stops, (p.file for p in group.photos), strict=True))
     for (a, _), (b, name) in pairwise(ordered):
-        if b - a < SAME_STOPS:
+        if b - a < (SAME_BRIGHT if group.measured else SAME_STOPS):
             return f"{_base(name)} repeats an exposure"
     return None
 

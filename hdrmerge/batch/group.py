@@ -20,8 +20,8 @@ from hdrmerge.batch.order import in_order
 from hdrmerge.batch.plan import FindOptions
 from hdrmerge.batch.scan import Photo
 from hdrmerge.batch.sequence import (
+    LEAST_BRIGHTER,
     LONGEST,
-    MEASURED_SAME_STOPS,
     SAME_SCENE,
     SAME_STOPS,
     Pattern,
@@ -252,19 +252,21 @@ class Stream:
             return []
         photos = [self.photos[k] for k in known]
         pictures = [seen[p] for p in photos]
-        stops, measured = self._content_stops(known, pictures)
         alike = similarity(pictures, pictures)
         alike = np.fmax(alike, alike.T)
         np.fill_diagonal(alike, np.nan)
-        clusters = cluster(photos, stops, alike, MEASURED_SAME_STOPS if measured else SAME_STOPS)
+        exif = np.array([self.stops[k] for k in known])
+        bright = np.array([look.stops for look in pictures])
+        clusters = cluster(photos, exif, bright, alike)
         together = [max(m) - min(m) == len(m) - 1 for m, _ in clusters]
         if sum(together) >= 0.7 * len(together) and len(together) > 1:
-            self.photos, self.stops, self.measured = photos, stops, measured
+            self.photos = photos
+            self.stops, self.measured = _trusted(exif, bright)
             self._see(list(pictures))
             return [self._group(s) for s in self._cut(habits)]
         groups = []
         for members, apart in clusters:
-            values = [stops[k] for k in members]
+            values, measured = _trusted(exif[members], bright[members])
             group = Group(
                 [photos[k] for k in members],
                 values,
@@ -281,12 +283,17 @@ class Stream:
             groups.append(group)
         return groups
 
-    def _content_stops(self, known: list[int], looks: list[Look]) -> tuple[list[float], bool]:
-        exif = [self.stops[k] for k in known]
-        steps = {round(s / SAME_STOPS) for s in exif if not np.isnan(s)}
-        if np.isnan(exif).any() or len(steps) < 2:
-            return [look.stops for look in looks], True
-        return exif, False
+
+def _trusted(exif: NDArray[np.float64], bright: NDArray[np.float64]) -> tuple[list[float], bool]:
+    """EXIF's exposures where they are known, change, and make brighter; else the brightness.
+
+    And whether it is the latter.
+    """
+    span = float(np.ptp(exif))
+    brighter = bright[np.argmax(exif)] - bright[np.argmin(exif)]
+    if np.isnan(span) or span < SAME_STOPS or brighter < LEAST_BRIGHTER * span:
+        return bright.tolist(), True
+    return exif.tolist(), False
 
 
 def _bridges(alike: NDArray[np.float32], stops: Sequence[float]) -> list[float]:

@@ -160,7 +160,7 @@ def photo(file: str, kind: Kind, size: int, shot: Shot) -> Photo:
     zoom = settings.focal_length
     stream = (
         folder,
-        kind == "raw",
+        kind,
         settings.camera_make,
         settings.camera_model,
         shot.serial,
