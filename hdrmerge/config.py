@@ -7,7 +7,7 @@ from typing import Literal
 
 Deghost = Literal["auto", "network", "classic", "off"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-DEFAULT_OPERATOR = "reinhard2002"
+DEFAULT_OPERATOR = "auto"
 Colour = Literal["none", "schlick1995", "mantiuk2009", "pouli2013"]
 
 

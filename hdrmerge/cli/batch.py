@@ -46,7 +46,7 @@ from hdrmerge.cli.options import (
     Weights,
 )
 from hdrmerge.cli.plan import offer_plan
-from hdrmerge.config import MergeConfig
+from hdrmerge.config import DEFAULT_OPERATOR, MergeConfig
 from hdrmerge.errors import (
     InputError,
     InterruptedBatchError,
@@ -92,7 +92,7 @@ def batch(
     name: Name = None,
     format: Format = "exr",
     preview: Preview = "jpg",
-    op: Operator = "reinhard2002",
+    op: Operator = DEFAULT_OPERATOR,
     exposure: Exposure = 0.0,
     ghost_map: GhostMap = False,
     report: Report = False,

@@ -41,7 +41,7 @@ from hdrmerge.cli.options import (
     Tile,
     Weights,
 )
-from hdrmerge.config import MergeConfig
+from hdrmerge.config import DEFAULT_OPERATOR, MergeConfig
 from hdrmerge.errors import InputError, PartialError, UsageError
 
 
@@ -67,7 +67,7 @@ def watch(
     name: Name = None,
     format: Format = "exr",
     preview: Preview = "jpg",
-    op: Operator = "reinhard2002",
+    op: Operator = DEFAULT_OPERATOR,
     exposure: Exposure = 0.0,
     ghost_map: GhostMap = False,
     report: Report = False,
