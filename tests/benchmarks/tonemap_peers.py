@@ -127,6 +127,22 @@ PAIRS: dict[str, Pair] = {
         {"chromatic": 0.5, "light": 0.75},
     ),
     "mantiuk08": Pair("mantiuk2008", pfstmo("mantiuk08", gamma=2.2), "pfstmo_mantiuk08"),
+    "reinhard02 --scales": Pair(
+        "reinhard2002-local",
+        pfstmo("reinhard02 --scales"),
+        "pfstmo_reinhard02",
+        {"key": 0.18, "white": 1e9, "phi": 1.0},
+    ),
+    "fattal02": Pair("fattal2002", pfstmo("fattal02"), "pfstmo_fattal02"),
+    # it hangs the base from its dark end, ours from its bright end: another exposure
+    "durand02 -g": Pair(
+        "durand2002",
+        pfstmo("durand02 -g"),
+        "pfstmo_durand02",
+        {"contrast": float(np.exp(5))},
+        match_median=True,
+    ),
+    "mantiuk06": Pair("mantiuk2006", pfstmo("mantiuk06"), "pfstmo_mantiuk06"),
     # it ends by stretching the brightest channel of any pixel to white, which the paper does not
     "opencv drago": Pair(
         "drago2003", opencv(lambda: cv2.createTonemapDrago(1.0)), "", match_median=True
