@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.batch.cluster import MOST, cluster
-from hdrmerge.batch.looks import Look, similarity
+from hdrmerge.batch.looks import Look, band, bridges_of, similarity
 from hdrmerge.batch.order import in_order
 from hdrmerge.batch.plan import FindOptions
 from hdrmerge.batch.scan import Photo
@@ -39,7 +39,6 @@ Looks = Callable[[Sequence[Photo]], dict[Photo, Look]]
 _HOPELESS = -3.0  # what no likeness of two pictures makes up for
 _RUN = 10.0  # and within which a missing exposure is measured with its neighbours
 _FROZEN = 0.5  # stops of brightness between frames whose metadata are the same
-_BLOCK = 32
 _TIED = "another shot of the same second has the same exposure, and nothing tells their order"
 _HABITUAL = 2
 
@@ -122,7 +121,7 @@ class Stream:
             for i in range(count):
                 for j in range(i + 1, min(count, i + LONGEST)):
                     alike[i, j] = alike[j, i] = self.likeness[segment.start + i, j - i]
-            bridges = _bridges(alike, stops)
+            bridges = bridges_of(alike, stops)
         bright = [self.brightness[k] for k in chosen] if self.brightness else []
         photos = [self.photos[k] for k in chosen]
         return Group(
@@ -164,7 +163,7 @@ class Stream:
                 self._measure_run(run, found)
 
     def _see(self, looks: list[Look | None]) -> None:
-        self.likeness = _band(looks)
+        self.likeness = band(looks, LONGEST)
         self.brightness = [np.nan if look is None else look.stops for look in looks]
 
     def alike(self, a: Photo, b: Photo) -> float:
@@ -274,7 +273,7 @@ class Stream:
                 0.0,
                 pattern_of(values),
                 ordered=False,
-                bridges=_bridges(alike[np.ix_(members, members)], values),
+                bridges=bridges_of(alike[np.ix_(members, members)], values),
                 brightness=[pictures[k].stops for k in members],
                 by_content=True,
             )
@@ -294,35 +293,6 @@ def _trusted(exif: NDArray[np.float64], bright: NDArray[np.float64]) -> tuple[li
     if np.isnan(span) or span < SAME_STOPS or brighter < LEAST_BRIGHTER * span:
         return bright.tolist(), True
     return exif.tolist(), False
-
-
-def _bridges(alike: NDArray[np.float32], stops: Sequence[float]) -> list[float]:
-    order = np.argsort(stops, kind="stable")
-    found = []
-    for k in range(1, len(order)):
-        across = alike[np.ix_(order[:k], order[k:])]
-        found.append(float(np.nanmax(across)) if not np.isnan(across).all() else np.nan)
-    return found
-
-
-def _band(looks: list[Look | None]) -> NDArray[np.float32]:
-    """(N, LONGEST) likeness of each shot to the k-th next one; NaN where either is unknown."""
-    count = len(looks)
-    band = np.full((count, LONGEST), np.nan, dtype=np.float32)
-    for start in range(0, count, _BLOCK):
-        rows = [k for k in range(start, min(start + _BLOCK, count)) if looks[k] is not None]
-        stop = min(start + _BLOCK + LONGEST - 1, count)
-        columns = [k for k in range(start, stop) if looks[k] is not None]
-        if not rows or len(columns) < 2:
-            continue
-        a = [look for k in rows if (look := looks[k]) is not None]
-        b = [look for k in columns if (look := looks[k]) is not None]
-        values = similarity(a, b)
-        for i, row in enumerate(rows):
-            for j, column in enumerate(columns):
-                if 0 < column - row < LONGEST:
-                    band[row, column - row] = values[i, j]
-    return band
 
 
 def _runs(members: set[int], photos: Sequence[Photo]) -> list[list[int]]:

@@ -30,6 +30,7 @@ _MARGIN = 4
 _EVIDENCE = 20.0  # full differences that both must show; fewer say nothing
 _SHIFTS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
 _THREADS = 2
+_ROWS = 32
 _BLOCK = 1024  # looks compared at a time
 
 
@@ -160,3 +161,36 @@ def similarity(a: Sequence[Look], b: Sequence[Look]) -> NDArray[np.float32]:
                 agreement[count < _EVIDENCE] = np.nan
                 np.fmax(tile, agreement, out=tile)
     return best
+
+
+def band(looks: Sequence[Look | None], reach: int) -> NDArray[np.float32]:
+    """(N, reach) likeness of each shot to the k-th next one; NaN where either is unknown."""
+    count = len(looks)
+    found = np.full((count, reach), np.nan, dtype=np.float32)
+    for start in range(0, count, _ROWS):
+        rows = [k for k in range(start, min(start + _ROWS, count)) if looks[k] is not None]
+        stop = min(start + _ROWS + reach - 1, count)
+        columns = [k for k in range(start, stop) if looks[k] is not None]
+        if not rows or len(columns) < 2:
+            continue
+        a = [look for k in rows if (look := looks[k]) is not None]
+        b = [look for k in columns if (look := looks[k]) is not None]
+        values = similarity(a, b)
+        for i, row in enumerate(rows):
+            for j, column in enumerate(columns):
+                if 0 < column - row < reach:
+                    found[row, column - row] = values[i, j]
+    return found
+
+
+def bridges_of(alike: NDArray[np.float32], stops: Sequence[float]) -> list[float]:
+    """(N - 1,) the greatest likeness across each gap between exposures ``stops`` (N,), ascending.
+
+    ``alike`` (N, N); NaN where nothing is known.
+    """
+    order = np.argsort(stops, kind="stable")
+    found = []
+    for k in range(1, len(order)):
+        across = alike[np.ix_(order[:k], order[k:])]
+        found.append(float(np.nanmax(across)) if not np.isnan(across).all() else np.nan)
+    return found

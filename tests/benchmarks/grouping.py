@@ -1,10 +1,11 @@
 """How reliably brackets are found: folders of simulated brackets of every kind that goes wrong.
 
-    python tests/benchmarks/grouping.py [--each 40] [--seed 0] [--only KIND] [--real FOLDER]
+    python tests/benchmarks/grouping.py [--each 40] [--only KIND] [--real FOLDER] [--scenes FOLDER]
 
 For each kind: brackets found right, right but flagged as doubtful, wrong and flagged, and silently
 wrong (which counts a bracket that was left out or mixed up, and one made up of single shots).
-``--real`` adds real brackets (one a sub-folder), renamed and mixed into one folder.
+``--real`` adds real brackets (one a sub-folder), renamed and mixed into one folder; ``--scenes``
+HDR pictures (.exr) that are photographed as brackets. ``--keep`` leaves the folders there.
 """
 
 from __future__ import annotations
@@ -328,6 +329,43 @@ def real(folder: Path, source: Path, seed: int) -> Truth:
     return rename(folder, truth, np.random.default_rng(seed))
 
 
+def photographed(folder: Path, source: Path, each: int, seed: int) -> Truth:
+    """HDR scenes photographed by `hdrmerge simulate`'s camera: shaken, with movers and faults of
+    EXIF, one camera whose clock begins anew for each bracket, in one folder and renamed."""
+    from hdrmerge.io import read_exr
+    from hdrmerge.simulate import MotionConfig, SimulationConfig, render_bracket
+    from hdrmerge.simulate.scenes import panorama_view
+    from hdrmerge.simulate.write import write_frame
+
+    rng = np.random.default_rng([seed, 99])
+    scenes = sorted(source.glob("*.exr"))
+    truth = Truth()
+    faults = ("none", "none", "none", "missing", "same-time", "zero", "rounded", "no-f-number")
+    for k in range(each):
+        hand = float(rng.random() < 0.5)
+        stops = tuple(order_of(rng, int(rng.choice((2, 3, 3, 5, 7))), float(rng.choice((1, 2)))))
+        config = SimulationConfig(
+            stops=stops,
+            format=str(rng.choice(("jpg", "jpg", "jpg", "jpg", "png8", "tif16", "dng"))),  # type: ignore[arg-type]
+            exif=str(rng.choice(faults)),  # type: ignore[arg-type]
+            full_well=float(rng.choice((1500, 6000, 20000))),
+            shake_rotation=0.5 * hand,
+            shake_shift=4.0 * hand,
+            motion=MotionConfig(movers=int(rng.choice((0, 0, 4)))),
+            auto_iso_hold=float(rng.choice((0, 0, 0.5))),
+            base_time=float(2.0 ** rng.integers(-9, -4)),
+            size=(240, 360),
+        )
+        scene = read_exr(scenes[k % len(scenes)])[0]
+        view = panorama_view(scene, (300, 440), 1.0, rng)
+        bracket = render_bracket(view, config, np.random.default_rng([seed, k]))
+        names = [f"{k}_{m}{frame.path.suffix}" for m, frame in enumerate(bracket.frames)]
+        for m, name in enumerate(names):
+            write_frame(folder / name, bracket, m)
+        truth.brackets.append(tuple(names))
+    return rename(folder, truth, rng)
+
+
 def score(plan: Plan, truth: Truth) -> dict[str, int]:
     """Counts of true brackets by what became of them, and of brackets that are none."""
     planned = {frozenset(b.files): b for b in plan.brackets}
@@ -356,9 +394,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append")
     parser.add_argument("--real", type=Path)
+    parser.add_argument("--scenes", type=Path)
     parser.add_argument("--keep", type=Path)
     options = parser.parse_args()
-    titles = options.only or [*KINDS, *(["real"] if options.real else [])]
+    more = [*(["real"] if options.real else []), *(["photographed"] if options.scenes else [])]
+    titles = options.only or [*KINDS, *more]
     total: dict[str, int] = {}
     columns = ("brackets", "right", "right, doubtful", "flagged", "silent")
     print(f"{'kind':32}" + "".join(f"{c:>17}" for c in columns) + f"{'s':>8}")
@@ -368,6 +408,8 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             if title == "real":
                 truth = real(folder, options.real, options.seed)
+            elif title == "photographed":
+                truth = photographed(folder, options.scenes, 2 * options.each, options.seed)
             else:
                 truth = make(folder, title, options.each, options.seed)
             start = time.process_time()
