@@ -135,20 +135,24 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-# Bytes a pixel that a merge needs at its peak, measured (tests/benchmarks/batch.py --memory):
-_RESULT = 30  # the radiance, and what writing it and its preview needs
-_BANDS = 160 << 20  # proxies and bands, whatever the size
-_RAW = 14  # while two frames are demosaiced
-_DEFAULT_PIXELS = 50_000_000  # of a frame whose header says nothing
+# Bytes that a merge needs beside its frames, measured (tests/benchmarks/batch.py --memory):
+_RESULT = 32  # a pixel, at the end: the radiance, and what writing it and its preview takes
+_PROXY = 42  # a pixel of each frame's proxy, while ghosts are looked for
+_REST = 112 << 20  # bands of rows, whatever the size
+_MOSAIC = 14  # a pixel, while two RAW files are developed
+_MARGIN = 1.1
+_UNKNOWN_PIXELS = 50_000_000  # of a frame whose header says nothing
 
 
 def estimate(files: tuple[str, ...]) -> tuple[int, int]:
     """(pixels of all frames, bytes of memory) that a bracket takes, by its first file's header."""
     size = read_dimensions(Path(files[0]))
-    pixels = size.pixels if size else _DEFAULT_PIXELS
-    depth = size.depth if size else 2
-    mosaic = pixels * _RAW if size and size.mosaic else 0
-    return pixels * len(files), pixels * (3 * depth * len(files) + _RESULT) + mosaic + _BANDS
+    pixels = size.pixels if size else _UNKNOWN_PIXELS
+    frames = 3 * (size.depth if size else 2) * pixels * len(files)
+    proxies = _PROXY * min(pixels, MergeConfig().proxy_pixels) * len(files)
+    mosaic = _MOSAIC * pixels if size and size.mosaic else 0
+    needed = frames + max(_RESULT * pixels + _REST, proxies, mosaic)
+    return pixels * len(files), int(needed * _MARGIN)
 
 
 def _digest(*parts: Any) -> str:

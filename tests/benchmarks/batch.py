@@ -24,13 +24,11 @@ import threading
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
-
 import numpy as np
-from speed import render_frames
 
 from hdrmerge.batch.job import estimate
 from hdrmerge.batch.limits import PROGRAM
+from hdrmerge.bench.photographs import photograph
 
 
 def measure(folder: Path, out: Path, *options: str) -> tuple[float, float, float]:
@@ -78,9 +76,7 @@ def throughput(options: argparse.Namespace) -> None:
         folder, out = Path(name, "in"), Path(name, "out")
         for b in range(options.brackets):
             (folder / f"b{b}").mkdir(parents=True)
-            for path in render_frames(folder / f"b{b}", options.megapixels, 3):
-                with path.open("ab") as file:  # no two files alike
-                    file.write(bytes([b]))
+            photograph(folder / f"b{b}", options.megapixels, 3, seed=b)
         results: dict[str, list[tuple[float, float, float]]] = {}
         for _ in range(options.runs):
             for jobs in options.jobs:
@@ -117,7 +113,7 @@ def memory() -> None:
             if kind == "dng":
                 _simulate(folder, megapixels)
             else:
-                for path in render_frames(folder, megapixels, frames):
+                for path in photograph(folder, megapixels, frames):
                     if kind == "tif":
                         codes = np.asarray(Image.open(path)).astype(np.uint16) * 257
                         _write_tiff(path.with_suffix(".tif"), codes)

@@ -464,9 +464,9 @@ class Slow(InlinePool):
         return [(job, Outcome(failure=None if self.peak else failure, peak=self.peak))]
 
 
-@pytest.mark.parametrize(("memory", "most"), [("100G", 4), ("1100M", 2), ("50M", 1)])
+@pytest.mark.parametrize(("memory", "most"), [("100G", 4), ("900M", 2), ("50M", 1)])
 def test_memory_is_kept_to(tmp_path: Path, out: Path, memory: str, most: int) -> None:
-    plan = write_brackets(tmp_path / "many", 6)  # each is thought to need about 160 MiB
+    plan = write_brackets(tmp_path / "many", 6)  # each is thought to need 123 MiB
     pool = Slow()
     run(plan, out, pool, jobs=8, memory=parse_bytes(memory, "--memory"))
     assert max(pool.together) == most
