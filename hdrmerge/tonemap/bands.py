@@ -8,7 +8,9 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-BAND = 250_000  # pixels
+# Pixels; with more, the linear algebra beneath numpy starts threads of its own, which wait burning
+# as much time as the work takes.
+BAND = 60_000
 _THREADS = 2
 
 
