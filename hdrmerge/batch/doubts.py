@@ -73,10 +73,15 @@ def doubt(
         _paused(group),
         _beside(group, beside, habits[group.pattern] >= _HABIT),
         _metered(group),
-        "little speaks for it" if not group.by_content and group.score < _LITTLE else None,
+        _little(group),
     ]
     sentences = [s for s in found if s]
     return "; ".join(sentences) or None
+
+
+def _little(group: Group) -> str | None:
+    weak = group.score < _LITTLE and len(group.photos) > 2  # of pairs, _pair speaks
+    return "little speaks for it" if weak and not group.by_content else None
 
 
 def _repeated(group: Group) -> str | None:

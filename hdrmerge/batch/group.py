@@ -264,6 +264,7 @@ class Stream:
             self._see(list(pictures))
             return [self._group(s) for s in self._cut(habits)]
         groups = []
+        lost = set(range(len(photos))).difference(*(m for m, _ in clusters))
         for members, apart in clusters:
             values, measured = _trusted(exif[members], bright[members])
             group = Group(
@@ -277,6 +278,9 @@ class Stream:
                 brightness=[pictures[k].stops for k in members],
                 by_content=True,
             )
+            dull = [k for k in lost if np.isnan(alike[k, members]).all()]
+            if any(_goes_on(exif[k], exif[members]) for k in dull):
+                group.notes.append("a shot that is too dark or bright to compare may belong to it")
             if not apart:
                 group.notes.append("other shots look alike and nothing tells their order")
             groups.append(group)
@@ -293,6 +297,15 @@ def _trusted(exif: NDArray[np.float64], bright: NDArray[np.float64]) -> tuple[li
     if np.isnan(span) or span < SAME_STOPS or brighter < LEAST_BRIGHTER * span:
         return bright.tolist(), True
     return exif.tolist(), False
+
+
+def _goes_on(stops: float, others: NDArray[np.float64]) -> bool:
+    """Whether an exposure could be a further one of a bracket's."""
+    if np.isnan(stops) or np.isnan(others).any():
+        return True
+    step = float(np.ptp(others)) / (len(others) - 1)
+    away = float(np.abs(others - stops).min())
+    return away > 0.7 * step and abs(away / max(step, SAME_STOPS) - 1.0) < 0.3
 
 
 def _runs(members: set[int], photos: Sequence[Photo]) -> list[list[int]]:

@@ -16,6 +16,8 @@ _IMPOSSIBLE = 0.1  # share of shots whose time cannot be true before the clock i
 _NAMES_AGREE = 0.8
 _MOST_PARTS, _LEAST_PART = 4, 6
 
+Counters = dict[Photo, tuple[str, int]]  # what a number counts, and the number
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -32,10 +34,10 @@ class Order:
 
 def in_order(photos: Sequence[Photo]) -> Order:
     """The order of the shots of one stream."""
-    counters = _unwrapped(photos)
+    counters = _counters(photos)
 
     def name_key(p: Photo) -> tuple[str, int, str]:
-        return p.prefix, counters.get(p, -1), p.file
+        return *counters.get(p, (p.prefix, -1)), p.file
 
     if any(p.time is None for p in photos):
         return Order(sorted(photos, key=name_key), sure=False, settled=False)
@@ -72,13 +74,16 @@ def by_names(photos: Sequence[Photo]) -> list[list[Photo]]:
     return list(parts.values())
 
 
-def names_follow_time(ordered: Sequence[Photo], counters: dict[Photo, int]) -> bool:
-    """Whether the counters of the names rise with time, so that they may order what time cannot."""
+def names_follow_time(ordered: Sequence[Photo], counters: Counters) -> bool:
+    """Whether the counters rise with time, so that they may order what time cannot."""
     agree, total = 0, 0
     for a, b in pairwise(ordered):
-        if a.time != b.time and a.prefix == b.prefix and a in counters and b in counters:
+        if a.time == b.time or a not in counters or b not in counters:
+            continue
+        (first, low), (second, high) = counters[a], counters[b]
+        if first == second:
             total += 1
-            agree += counters[b] > counters[a]
+            agree += high > low
     return total > 0 and agree >= _NAMES_AGREE * total
 
 
@@ -86,17 +91,23 @@ def _impossible(group: list[Photo]) -> bool:
     """Whether no camera can have taken these shots at one reading of its clock."""
     if len(group) == 1:
         return False
-    seconds = sum(p.duration for p in group)
     exposures = Counter(round((p.stops or 0.0) / SAME_STOPS) for p in group)
     alike = max(exposures.values()) > 1
     if group[0].exact and alike:
         return True
-    return len(group) > _MOST_A_SECOND or seconds > 2.0 + max(p.duration for p in group)
+    return len(group) > _MOST_A_SECOND
 
 
-def _unwrapped(photos: Sequence[Photo]) -> dict[Photo, int]:
+def _counters(photos: Sequence[Photo]) -> Counters:
+    """The camera's own numbers of its shots where it notes them, else those of the names."""
+    numbers = {p: ("", p.drive.number) for p in photos if p.drive.number is not None}
+    distinct = len({number for _, number in numbers.values()}) == len(photos)
+    return numbers if distinct else _unwrapped(photos)
+
+
+def _unwrapped(photos: Sequence[Photo]) -> Counters:
     """Counters that go on after 9999 where the files hold both ends of the cycle."""
-    found: dict[Photo, int] = {}
+    found: Counters = {}
     groups: dict[str, list[Photo]] = defaultdict(list)
     for p in photos:
         if p.counter is not None:
@@ -112,5 +123,5 @@ def _unwrapped(photos: Sequence[Photo]) -> dict[Photo, int]:
                 start = values[widest + 1]
         for p in group:
             value = p.counter or 0
-            found[p] = value + (_CYCLE if value < start else 0)
+            found[p] = p.prefix, value + (_CYCLE if value < start else 0)
     return found

@@ -27,7 +27,7 @@ LONGEST = 15  # frames of a bracket
 SAME_STOPS = 0.15  # exposures closer than this are one; nominal 1/13 s and 1/15 s differ by 0.2
 MEASURED_SAME_STOPS = 0.08  # of brightness, which clipping compresses
 _RANGE = (0.2, 26.0)  # stops between the ends of a bracket
-_BRACKET, _PAIR = -2.0, -0.5  # what a bracket must overcome, and one of two frames
+_BRACKET, _PAIR = -2.0, 0.5  # what a bracket must overcome, and one of two frames
 _REPEAT = -5.0
 _REGULAR, _IRREGULAR = 1.0, -1.5
 _NARROW = -3.0  # less than 0.6 stops that nothing but metering explains
@@ -58,8 +58,10 @@ class ShotSequence:
     likeness: NDArray[np.float32] | None = None
     brightness: Sequence[float] = ()
     joins: list[float] = field(default_factory=list)
+    paused: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.paused = [0.0, *(max(0.0, -_pause_score(*p)) for p in pairwise(self.photos))]
         self.joins = [0.0, *(_join(a, b, self.ordered) for a, b in pairwise(self.photos))]
 
     @property
@@ -128,7 +130,8 @@ def _segments(
             continue
         pattern = pattern_of(stops[start : end + 1])
         score = total + _BRACKET + repeats * _REPEAT + _shape(sequence, ranked, pattern)
-        score += _expected(sequence.photos, start, end) + _scene(sequence, ranked)
+        score += _expected(sequence.photos, start, end)
+        score += _scene(sequence, ranked, sum(sequence.paused[start + 1 : end + 1]))
         score += min(_HABIT, 0.7 * math.log2(max(habits[pattern], 1)))
         score += _FIXED if frames else 0.0
         found.append(Segment(start, end + 1, score, pattern))
@@ -183,10 +186,7 @@ def pause(a: Photo, b: Photo) -> float | None:
 
 def _join(a: Photo, b: Photo, ordered: bool) -> float:
     """What speaks for two neighbours being of one bracket, their scene and exposures aside."""
-    seconds = pause(a, b)
-    score = 0.0
-    if seconds is not None:
-        score += next((s for limit, s in _PAUSES if seconds <= limit), _LONG_PAUSE)
+    score = _pause_score(a, b)
     if ordered and a.counter is not None and b.counter is not None and a.prefix == b.prefix:
         step = b.counter - a.counter
         score += 0.2 if step == 1 or step <= -9000 else -0.2
@@ -198,6 +198,13 @@ def _join(a: Photo, b: Photo, ordered: bool) -> float:
     elif None not in marks:
         score -= 4.0
     return score + _numbers(a, b) + _compensation(a, b)
+
+
+def _pause_score(a: Photo, b: Photo) -> float:
+    seconds = pause(a, b)
+    if seconds is None:
+        return 0.0
+    return next((s for limit, s in _PAUSES if seconds <= limit), _LONG_PAUSE)
 
 
 def _numbers(a: Photo, b: Photo) -> float:
@@ -244,9 +251,12 @@ def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pat
     if not steps:
         return score
     even = sequence.measured or even_steps(steps)  # a tone curve makes any steps uneven
-    score += _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
-    if sequence.ordered and len(steps) == len(ranked) - 1:
-        score += _ORDERLY if orderly(pattern[:-1]) else _DISORDERLY * (len(ranked) - 2)
+    known = sequence.ordered and len(steps) == len(ranked) - 1
+    if known and not orderly(pattern[:-1]):
+        score += _DISORDERLY * (len(ranked) - 2) + (0.0 if even else _IRREGULAR)
+    else:
+        score += _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
+        score += _ORDERLY if known else 0.0
     if 1 < len(biases) < len(ranked) - 1 and None not in biases:
         score += _SAME_BIAS * (len(ranked) - len(biases))
     return score
@@ -262,14 +272,20 @@ def _repeat_inside(stops: list[float], start: int, end: int, same: float) -> boo
     return any(abs(stops[k] - stops[k - 1]) < same for k in range(start + 1, end + 1))
 
 
-def _scene(sequence: ShotSequence, ranked: list[tuple[float, int]]) -> float:
-    """Likeness of the pictures that are next to each other in exposure."""
+def _scene(sequence: ShotSequence, ranked: list[tuple[float, int]], paused: float) -> float:
+    """Likeness of the pictures that are next to each other in exposure.
+
+    Brackets of one view are alike too, so that likeness counts by half, and in full only to excuse
+    pauses (what they cost: ``paused``).
+    """
     if sequence.likeness is None:
         return 0.0
-    score = 0.0
+    score, alike = 0.0, 0.0
     for (_, a), (_, b) in pairwise(ranked):
         low, high = min(a, b), max(a, b)
-        score += scene_evidence(float(sequence.likeness[low, high - low]))
+        evidence = scene_evidence(float(sequence.likeness[low, high - low]))
+        score, alike = score + min(evidence, 0.0), alike + max(evidence, 0.0)
+    score += alike / 2 + min(alike / 2, paused)
     (first, a), (last, b) = ranked[0], ranked[-1]
     brighter = sequence.brightness[b] - sequence.brightness[a]
     marked = all(sequence.photos[k].drive.bracketing for _, k in ranked)

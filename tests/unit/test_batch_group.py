@@ -201,6 +201,23 @@ def test_the_counter_wraps(body: Body, tmp_path: Path, rng: Rng) -> None:
     check(card, tmp_path)
 
 
+def test_the_camera_s_own_numbers_order_what_names_and_clock_cannot(
+    tmp_path: Path, rng: Rng
+) -> None:
+    body = Body(make="Canon", maker="canon", sub_seconds=False, marks=False)
+    card, scene = Card(tmp_path, rng, body), make_scene(rng)
+    card.pause = 0.01
+    for _ in range(20):
+        card.bracket(scene, THREE, base=1 / 60)
+    renamed = {}
+    for path in sorted(tmp_path.iterdir()):
+        renamed[path.name] = f"p{rng.integers(10**6, 10**7)}.jpg"
+        path.rename(tmp_path / renamed[path.name])
+    plan = find_brackets([tmp_path])
+    assert brackets(plan) == {tuple(sorted(renamed[f] for f in b)) for b in card.truth.brackets}
+    assert not plan.doubtful
+
+
 def test_two_cameras_at_once(tmp_path: Path, rng: Rng) -> None:
     cards = [Card(tmp_path, rng, replace(BODY, serial=s), prefix=f"{s}_") for s in ("a", "b")]
     for _ in range(4):
