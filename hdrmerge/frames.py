@@ -143,12 +143,11 @@ def area_average(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     whole = min(height // h, width // w)
     if whole < 2:
         return np.asarray(cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA))
-    margin = (0, -height % whole, 0, -width % whole)
-    if any(margin):
-        image = cv2.copyMakeBorder(image, *margin, cv2.BORDER_REPLICATE)
-    nearly = (image.shape[1] // whole, image.shape[0] // whole)
+    nearly = (width // whole, height // whole)
+    image = image[: nearly[1] * whole, : nearly[0] * whole]
     image = cv2.resize(image, nearly, interpolation=cv2.INTER_AREA)
-    # factors instead of a size: what the margin added falls off at the end
+    image = cv2.copyMakeBorder(image, 0, 1, 0, 1, cv2.BORDER_REPLICATE)  # for what was cut off
+    # factors instead of a size, which would stretch it
     factors = {"fx": w * whole / width, "fy": h * whole / height}
     image = cv2.resize(image, None, interpolation=cv2.INTER_AREA, **factors)
     return np.asarray(image[:h, :w])

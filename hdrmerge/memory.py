@@ -7,8 +7,8 @@ import ctypes
 import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's names for them, malloc.h
-_BLOCK = 32 << 20  # bytes up to which a freed block stays; whole pictures are larger
-_KEPT = 256 << 20  # bytes that may stay at a heap's end
+_BLOCK = 16 << 20  # bytes up to which a freed block stays; whole pictures are larger
+_KEPT = 64 << 20  # bytes that may stay at a heap's end
 
 
 def keep_freed_blocks() -> None:

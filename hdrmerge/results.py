@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_radiance(
-    path: Path, result: MergeResult, *, float32: bool = False, compression: str = "zip"
+    path: Path, result: MergeResult, *, float32: bool = False, compression: str = "piz"
 ) -> None:
     """Write the HDR file, in the format that the suffix of ``path`` names; see ``io``."""
     if path.suffix.lower() == ".exr":

@@ -25,7 +25,7 @@ class Products:
 
     format: str = "exr"
     float32: bool = False
-    compression: str = "zip"
+    compression: str = "piz"
     preview: str | None = None
     ghost_map: bool = False
     report: bool = False

@@ -97,7 +97,7 @@ def batch(
     ghost_map: GhostMap = False,
     report: Report = False,
     float32: Float32 = False,
-    compression: Compression = "zip",
+    compression: Compression = "piz",
     sheet: Sheet = True,
     overwrite: Overwrite = False,
     response: Response = "auto",

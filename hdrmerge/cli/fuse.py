@@ -69,7 +69,7 @@ class Outputs:
     attention_map: Path | None = None
     report: Path | None = None
     float32: bool = False
-    compression: str = "zip"
+    compression: str = "piz"
 
 
 def fuse(
@@ -109,7 +109,7 @@ def fuse(
         typer.Option(help="Also write the report as JSON here.", rich_help_panel=FILES),
     ] = None,
     float32: Float32 = False,
-    compression: Compression = "zip",
+    compression: Compression = "piz",
     ev: Annotated[
         str | None,
         typer.Option(

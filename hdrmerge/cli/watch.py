@@ -72,7 +72,7 @@ def watch(
     ghost_map: GhostMap = False,
     report: Report = False,
     float32: Float32 = False,
-    compression: Compression = "zip",
+    compression: Compression = "piz",
     sheet: Sheet = True,
     response: Response = "auto",
     align: Align = True,

@@ -54,9 +54,11 @@ def write_exr(
     settings: CaptureSettings | None = None,
     *,
     float32: bool = False,
-    compression: str = "zip",
+    compression: str = "piz",
 ) -> int:
     """Write a radiance map atomically, in half floats or with ``float32`` in full.
+
+    ``piz`` packs photographs' noise in half the time of ``zip`` into a seventh less.
 
     Returns how many values exceeded half's maximum of 65504 and were clipped to it. Raises
     OutputError where the file cannot be written, UsageError for an unknown compression.

@@ -62,7 +62,7 @@ def test_the_report_comes_back(tmp_path: Path) -> None:
     write_exr(path, radiance(), REPORT, SETTINGS)
     facts = read_header(path)
     assert MergeReport.from_dict(facts["report"]) == REPORT
-    assert (facts["width"], facts["height"], facts["compression"]) == (47, 31, "zip")
+    assert (facts["width"], facts["height"], facts["compression"]) == (47, 31, "piz")
     assert facts["attributes"]["expTime"] == pytest.approx(1 / 60, rel=1e-6)
 
 

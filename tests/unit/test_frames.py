@@ -1,0 +1,31 @@
+"""Area averages keep the picture's place: decisions made on a small picture fit the large one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hdrmerge.frames import area_average
+
+
+@pytest.mark.parametrize("shape", [(400, 600), (401, 599), (333, 334)])
+@pytest.mark.parametrize("factor", [1.3, 2.0, 2.4, 3.46, 7.7])
+def test_a_ramp_stays_in_place(shape: tuple[int, int], factor: float) -> None:
+    size = round(shape[0] / factor), round(shape[1] / factor)
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    small = area_average(np.dstack([x, y, x + y]), size)
+    assert small.shape == (*size, 3)
+    v, u = np.mgrid[: size[0], : size[1]] + 0.5
+    inner = np.s_[1:-1, 1:-1]
+    for channel, expected in enumerate(
+        (u * shape[1] / size[1] - 0.5, v * shape[0] / size[0] - 0.5)
+    ):
+        assert np.abs(small[..., channel] - expected)[inner].max() < 0.5  # of a large pixel
+        assert np.abs(np.mean((small[..., channel] - expected)[inner])) < 0.05
+
+
+def test_codes_are_rounded_without_bias() -> None:
+    codes = np.random.default_rng(1).integers(0, 40, (700, 900, 3), dtype=np.uint8)
+    small = area_average(codes, (202, 260))
+    assert small.dtype == np.uint8
+    assert float(small.mean()) == pytest.approx(float(codes.mean()), abs=0.03)
