@@ -7,12 +7,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from sunset import sunset  # beside this file
 
 from hdrmerge import MergeConfig, TonemapConfig, merge_stack, read_frames
 from hdrmerge.io import write_bytes
 from hdrmerge.pipeline import MergeResult
 from hdrmerge.results import ghost_picture
-from hdrmerge.tonemap import tonemap
+from hdrmerge.simulate.room import room
+from hdrmerge.tonemap import OPERATORS, contact_sheet, tonemap
 
 DEMO = Path(__file__).parents[1] / "demo"
 IMAGES = Path(__file__).with_name("images")
@@ -73,9 +75,19 @@ def main() -> None:
     shown = (tonemap(plain.radiance.pixels), picture, rejected)
     write("ghosts.jpg", beside(*(fit(p[crop], 380) for p in shown)))
 
-    operators = ("exposure", "reinhard2002", "reinhard2002-local")
-    shown = tuple(tonemap(default.radiance.pixels, TonemapConfig(op)) for op in operators)
-    write("operators.jpg", beside(*(fit(p, 300) for p in shown)))
+    write_operators()
+
+
+def write_operators() -> None:
+    """Two scenes through every tone-mapping operator, and the sheet that --op all makes."""
+    folder = IMAGES / "tonemap"
+    folder.mkdir(exist_ok=True)
+    scenes = [room(320, 480), sunset(320, 480)]
+    for name in OPERATORS:
+        both = beside(*(fit(tonemap(scene, TonemapConfig(name)), 300) for scene in scenes))
+        write(f"tonemap/{name}.jpg", both)
+    sheet = contact_sheet(scenes[0], TonemapConfig())
+    write("tonemap/all.jpg", fit(sheet, 960))
 
 
 if __name__ == "__main__":

@@ -58,7 +58,9 @@ def test_commands_and_options_in_the_pages_exist(page: Path, make_cli: ModuleTyp
 def test_every_operator_has_a_chapter() -> None:
     text = (DOCS / "tonemapping.md").read_text(encoding="utf-8")
     for operator in OPERATORS.values():
-        assert f"## {operator.name} ({', '.join(operator.aliases)})" in text
+        aliases = f" ({', '.join(operator.aliases)})" if operator.aliases else ""
+        assert f"\n## {operator.name}{aliases}\n" in text
+        assert f"](images/tonemap/{operator.name}.jpg)" in text
 
 
 def test_the_architecture_page_names_every_module() -> None:

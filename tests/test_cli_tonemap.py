@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from hdrmerge import write_exr
+from hdrmerge import TonemapConfig, write_exr
 from hdrmerge.errors import ExitCode
 from hdrmerge.frames import CaptureSettings, RadianceMap
 from hdrmerge.io import read_exr
 from hdrmerge.report import FrameReport, MergeReport
+from hdrmerge.tonemap import OPERATORS, tonemap
 from tests.cli_tools import Command, scene, write_bracket, write_photograph
 
 
@@ -70,6 +72,104 @@ def test_parameters_matter(hdrmerge: Command, exr: Path) -> None:
 
     assert mean("--key", 0.05) < mean("--key", 0.18) < mean("--key", 0.18, "--exposure", 1)
     assert mean("--white", 50) < mean("--white", 1)
+
+
+def test_set_is_key(hdrmerge: Command, exr: Path) -> None:
+    one, other = exr.with_name("one.png"), exr.with_name("other.png")
+    short, long = ["--key", 0.05, "--white", 3], ["--set", "key=0.05", "--set", "white = 3"]
+    for target, extra in ((one, short), (other, long)):
+        outcome = hdrmerge("tonemap", exr, "-o", target, "--op", "reinhard", *extra)
+        assert outcome.code == ExitCode.OK, outcome.err
+    np.testing.assert_array_equal(np.asarray(Image.open(one)), np.asarray(Image.open(other)))
+
+
+def test_saturation_and_colour(hdrmerge: Command, exr: Path) -> None:
+    target = exr.with_name("out.png")
+
+    def spread(*extra: object) -> float:
+        assert hdrmerge("tonemap", exr, "-o", target, *extra).code == ExitCode.OK
+        codes = np.asarray(Image.open(target)).astype(int)
+        return float((codes.max(axis=2) - codes.min(axis=2)).mean())
+
+    assert spread("--saturation", 0) <= 1
+    assert spread("--saturation", 0.5) < spread() < spread("--saturation", 1.5)
+    assert spread("--color", "schlick1995", "--saturation", 0.5) < spread("--colour", "none")
+
+
+def test_a_sheet_of_all_operators(hdrmerge: Command, exr: Path) -> None:
+    target = exr.with_name("sheet.jpg")
+    outcome = hdrmerge("tonemap", exr, "-o", target, "--op", "all", "--json")
+    assert outcome.code == ExitCode.OK, outcome.err
+    assert outcome.json["operator"] == "all"
+    sheet = np.asarray(Image.open(target))
+    columns, height, width = 4, 96 + 26 + 6, 128 + 6
+    rows = -(-len(OPERATORS) // columns)
+    assert sheet.shape == (rows * height + 6, columns * width + 6, 3)
+    first = sheet[6 + 26 : 6 + 26 + 96, 6 : 6 + 128].astype(float)
+    config = TonemapConfig(next(iter(OPERATORS)))
+    expected = tonemap(read_exr(exr)[0], config).astype(float)
+    assert np.abs(first - expected).mean() < 4  # JPEG, and the label beside it
+
+
+def test_operators_are_listed_with_parameters_and_defaults(hdrmerge: Command) -> None:
+    outcome = hdrmerge("tonemap", "--op", "list")
+    assert outcome.code == ExitCode.OK, outcome.err
+    for operator in OPERATORS.values():
+        assert f"\n{operator.name}" in "\n" + outcome.out
+        for alias in operator.aliases:
+            assert alias in outcome.out
+    assert re.search(r"^ +bias +0\.85 +0\.5 to 1", outcome.out, re.MULTILINE)
+    assert re.search(r"^ +key +automatic", outcome.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        (["--op", "drgo"], "drago"),
+        (["--op", "drago", "--set", "key=1"], "bias"),
+        (["--op", "drago", "--set", "key=1"], "reinhard2002"),
+        (["--op", "drago", "--set", "bias=7"], "0.5 to 1"),
+        (["--op", "drago", "--set", "bias"], "bias=0.9"),
+        (["--op", "drago", "--set", "bias=much"], "'bias=much'"),
+        (["--op", "drago", "--set", "bias=0.8", "--set", "bias=0.9"], "twice"),
+        (["--key", "0.2", "--set", "key=0.3"], "same"),
+        (["--op", "all", "--key", "0.2"], "one operator"),
+        (["--op", "all", "--depth", "16"], "8 bits"),
+        (["--exposure", "400"], "stops"),
+        (["--saturation", "-1"], "saturation"),
+        (["--colour", "loud"], "pouli2013"),
+    ],
+)
+def test_a_mistake_is_named(hdrmerge: Command, exr: Path, extra: list[str], said: str) -> None:
+    target = exr.with_name("out.png")
+    outcome = hdrmerge("tonemap", exr, "-o", target, *extra)
+    assert outcome.code == ExitCode.USAGE
+    assert outcome.err.startswith("error: ")
+    assert said in outcome.err
+    assert not target.exists()
+
+
+def test_a_preview_takes_the_same_options(hdrmerge: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "b"
+    folder.mkdir()
+    photographs = write_bracket(folder)
+    out, preview, later = (tmp_path / name for name in ("o.exr", "p.png", "l.png"))
+    look = ["--op", "drago", "--set", "bias=0.7", "--exposure", "1", "--saturation", "0.5"]
+    outcome = hdrmerge("fuse", *photographs, "-o", out, "--float32", "--preview", preview, *look)
+    assert outcome.code == ExitCode.OK, outcome.err
+    assert hdrmerge("tonemap", out, "-o", later, *look).code == ExitCode.OK
+    difference = np.asarray(Image.open(preview)).astype(int) - np.asarray(Image.open(later))
+    assert np.abs(difference).max() <= 1
+
+
+@pytest.mark.parametrize("extra", [["--op", "agx"], ["--set", "key=1"], ["--exposure", "1"]])
+def test_options_of_a_preview_that_is_not_made(
+    hdrmerge: Command, tmp_path: Path, extra: list[str]
+) -> None:
+    outcome = hdrmerge("fuse", *write_bracket(tmp_path), "-o", tmp_path / "o.exr", *extra)
+    assert outcome.code == ExitCode.USAGE
+    assert "--preview" in outcome.err
+    assert not (tmp_path / "o.exr").exists()
 
 
 @pytest.mark.parametrize(

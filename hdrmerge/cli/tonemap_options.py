@@ -97,7 +97,7 @@ def tonemap_config(
 
     ``key`` and ``white`` are options of their own for the parameters of that name.
     """
-    from hdrmerge.tonemap.operators import find_operator
+    from hdrmerge.tonemap.operators import OPERATORS, find_operator
 
     parameters = parse_settings(settings or [])
     for name, value in (("key", key), ("white", white)):
@@ -116,7 +116,7 @@ def tonemap_config(
             )
     else:
         operator = find_operator(name)
-        operator.check(parameters)
+        operator.check(parameters, OPERATORS)
         name = operator.name
     return config.TonemapConfig(name, exposure, parameters, colour, saturation)
 

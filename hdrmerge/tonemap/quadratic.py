@@ -22,13 +22,15 @@ def minimise(matrix: Array, vector: Array, limit: float) -> Array:
     for _ in range(100):
         gap = float(slack @ duals) / (size + 1)
         residual = matrix @ slack[:-1] + vector - duals[:-1] + duals[-1]
-        if gap < 1e-12 and np.abs(residual).max() < 1e-9:
+        if gap < 1e-9 and np.abs(residual).max() < 1e-6:
             break
         wanted = 0.1 * gap / slack - duals
-        ratio = np.minimum(duals / slack, 1e12)  # more, and the system would be singular
-        step = np.linalg.solve(
-            matrix + np.diag(ratio[:-1]) + ratio[-1], wanted[:-1] - wanted[-1] - residual
-        )
+        ratio = duals / slack
+        right = wanted[:-1] - wanted[-1] - residual
+        try:
+            step = np.linalg.solve(matrix + np.diag(ratio[:-1]) + ratio[-1], right)
+        except np.linalg.LinAlgError:
+            break  # as near as the numbers' precision allows
         slack_step = np.append(step, -step.sum())
         dual_step = wanted - ratio * slack_step
         length = min(1.0, 0.99 * min(_room(slack, slack_step), _room(duals, dual_step)))

@@ -77,15 +77,26 @@ class Operator:
         function: Callable[..., Any] = getattr(import_module(f"hdrmerge.tonemap.{module}"), name)
         return function
 
-    def check(self, values: Mapping[str, float]) -> None:
-        """Raise UsageError for a parameter that the operator lacks or that is out of range."""
+    def check(
+        self, values: Mapping[str, float], operators: Mapping[str, Operator] | None = None
+    ) -> None:
+        """Raise UsageError for a parameter that the operator lacks or that is out of range.
+
+        The hint names those of ``operators`` that have what this one lacks.
+        """
         known = {parameter.name: parameter for parameter in self.parameters}
         for name, value in values.items():
             if name not in known:
                 listed = ", ".join(known) or "none"
+                owners = [
+                    operator.name
+                    for operator in (operators or {}).values()
+                    if any(parameter.name == name for parameter in operator.parameters)
+                ]
+                also = f" {', '.join(owners)} would take it: choose by --op." if owners else ""
                 raise UsageError(
                     f"The operator {self.name} has no parameter {name!r}.",
-                    f"Its parameters: {listed}.",
+                    f"Its parameters: {listed}.{also}",
                 )
             known[name].check(self.name, value)
 
