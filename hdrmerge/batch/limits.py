@@ -16,6 +16,13 @@ PROGRAM = 80 << 20  # bytes of a worker that merges nothing, measured; and with 
 PROGRAM_WITH_NETWORK = 400 << 20
 _SHARE = 0.8  # of the memory that is free, where nothing is said
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_GROUP_FILES = (  # what a container may take, and takes: version 2 and 1
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +42,10 @@ def choose_limits(
     """Limits for brackets that need these bytes each.
 
     A job is a bracket on one core. ``jobs`` None: as many as cores and memory allow; where memory
-    or the number of brackets allows fewer, each gets more cores. ``memory`` None: most of what is
-    free now.
+    or the number of brackets allows fewer, each gets more cores. ``memory`` is for this process
+    too; None: most of what is free now.
     """
-    memory = memory or int(free_memory() * _SHARE)
+    memory = int(free_memory() * _SHARE) if memory is None else max(0, memory - own_memory())
     program = PROGRAM_WITH_NETWORK if network else PROGRAM
     if jobs is not None:
         return Limits(jobs, 1, memory, program)
@@ -61,11 +68,18 @@ def free_memory() -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
         text = Path("/proc/meminfo").read_text()
         free = int(text.partition("MemAvailable:")[2].split()[0]) << 10
-    with contextlib.suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        most = int((group / "memory.max").read_text())
-        free = min(free, most - int((group / "memory.current").read_text()))
+    for most, used in _GROUP_FILES:
+        with contextlib.suppress(OSError, ValueError):
+            free = min(free, int(Path(most).read_text()) - int(Path(used).read_text()))
     return max(free, 1 << 30)
+
+
+def own_memory() -> int:
+    """Bytes that this process holds."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        text = Path("/proc/self/status").read_text()
+        return int(text.partition("VmRSS:")[2].split()[0]) << 10
+    return PROGRAM
 
 
 def parse_bytes(text: str, option: str) -> int:

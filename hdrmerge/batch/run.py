@@ -11,11 +11,11 @@ from __future__ import annotations
 import shutil
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
-from hdrmerge.batch.job import Job, Outcome, Product, Products, estimate
+from hdrmerge.batch.job import Failure, Job, Outcome, Product, Products, estimate
 from hdrmerge.batch.limits import Limits, choose_limits
 from hdrmerge.batch.plan import Plan
 from hdrmerge.batch.pool import LocalPool, Pool
@@ -232,6 +232,7 @@ class _Run:
         finally:
             shutil.rmtree(job.stage, ignore_errors=True)
         if failure is not None:
+            failure = self._in_place(job, failure)
             if failure.died and job.name not in self._alone:
                 self._alone.add(job.name)
                 return False
@@ -249,6 +250,14 @@ class _Run:
             running = sum(other.pixels for other in self._running.values())
             self._watcher.ended(entry, job.pixels, running)
         return True
+
+    def _in_place(self, job: Job, failure: Failure) -> Failure:
+        """The failure with outputs named where they would be, not in the stage."""
+        message = failure.message
+        for product, path in self._paths(job).items():
+            staged = Path(job.stage, f"{product}{job.products.suffixes()[product]}")
+            message = message.replace(str(staged), str(self._out / path))
+        return replace(failure, message=message)
 
     def _paths(self, job: Job) -> dict[Product, str]:
         return {p: f"{job.name}{end}" for p, end in job.products.suffixes().items()}
