@@ -206,8 +206,10 @@ def markdown(rows: list[Row], config: DirectConfig) -> str:
     )
     lines = [
         f"Each row: {config.steps} steps of {config.batch} crops of {config.crop} pixels, learning "
-        f"rate {config.rate:g}, {config.precision}; PSNR-mu in dB, the mean over {BRACKETS} "
-        "brackets of held-out scenes and over the seeds, ± half of the seeds' range.",
+        f"rate {config.rate:g}, {config.precision}, from "
+        f"{'nothing' if config.start is None else Path(config.start).stem}; PSNR-mu in dB, the mean "
+        f"over {BRACKETS} brackets of held-out scenes and over the seeds, ± half of the seeds' "
+        "range.",
         "",
         head,
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
