@@ -204,12 +204,12 @@ def markdown(rows: list[Row], config: DirectConfig) -> str:
         "| | parameters | multiply-adds a pixel | CPU s a megapixel | seeds "
         "| whole | motion | clipped | static | harm, % |"
     )
+    start = "nothing" if config.start is None else Path(config.start).stem
     lines = [
         f"Each row: {config.steps} steps of {config.batch} crops of {config.crop} pixels, learning "
         f"rate {config.rate:g}, {config.precision}, from "
-        f"{'nothing' if config.start is None else Path(config.start).stem}; PSNR-mu in dB, the mean "
-        f"over {BRACKETS} brackets of held-out scenes and over the seeds, ± half of the seeds' "
-        "range.",
+        f"{start}; PSNR-mu in dB, the mean over {BRACKETS} brackets of held-out scenes and over the "
+        "seeds, ± half of the seeds' range.",
         "",
         head,
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
