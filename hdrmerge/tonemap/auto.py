@@ -23,19 +23,23 @@ _RADIUS = 0.0375  # of the base's window, of the root of the picture's area
 _EDGE = 1.0  # variance in stops^2 above which a window holds an edge
 _FADE = (-7.5, -5.5)  # display stops between which fine contrast comes in: below is noise
 _SHOULDER = 0.8  # of display luminance; what is brighter approaches white without reaching it
+_DETAIL = 1.15  # factor on fine contrast that is ordinary: a mean deviation from the base ...
+_ORDINARY = 0.26  # ... of so many stops; foliage gets less, lest it is harsh, and plain walls more
+_DETAILS = (0.75, 1.3)
 _STEPS = 1 << 16
 _STOP = math.log(2.0)
 
 
 def auto(
-    picture: FloatArray, scene: Statistics, *, brightness: float | None, detail: float
+    picture: FloatArray, scene: Statistics, *, brightness: float | None, detail: float | None
 ) -> FloatArray:
     """Luminance (H, W) to display luminance: base by a contrast-preserving curve, detail on top.
 
     The base is the guided filter's (He, Sun and Tang 2013) of log luminance; its edges are the
     picture's, so there are no halos. The curve is that of Eilertsen, Mantiuk and Unger 2015.
     ``brightness``: mean sRGB code of the picture, 0..255; None: found from the scene.
-    ``detail``: factor on fine contrast, which fades out where the display is nearly black.
+    ``detail``: factor on fine contrast, which fades out where the display is nearly black; None:
+    found from the scene.
     """
     if not picture.max(initial=0.0) > 0:
         return np.zeros_like(picture)
@@ -45,6 +49,9 @@ def auto(
     radius = max(1, round(_RADIUS * math.sqrt(small.size)))
     a, b = guided_coefficients(small, radius, _EDGE)
     base = a * small + b
+    if detail is None:
+        fine = max(float(np.abs(small - base).mean()), 1e-6)
+        detail = float(np.clip(_DETAIL * (_ORDINARY / fine) ** 2, *_DETAILS))
     curve = fit_curve(base, brightness, math.log2(exposed(picture, scene)))
     slope, offset = Enlarged(a, *picture.shape), Enlarged(b, *picture.shape)
 

@@ -19,7 +19,7 @@ LOCAL_OPERATORS = (
             Parameter(
                 "brightness", None, "mean sRGB code; default: about 112, less in the dark", 1, 254
             ),
-            Parameter("detail", 1.15, "factor on fine contrast", 0, 5),
+            Parameter("detail", None, "factor on fine contrast; default: from the picture", 0, 5),
         ),
     ),
     Operator(
@@ -70,7 +70,9 @@ LOCAL_OPERATORS = (
             Parameter("beta", 0.9, "exponent on gradients; 1 keeps them", 0.5, 1.5),
             Parameter("gamma", 0.8, "exponent on the result's luminance", 0.1, 3),
             Parameter("noise", 0.001, "log gradients that are noise", 0, 1),
-            Parameter("detail_level", 3.0, "finest levels that are left alone; 0 in the paper", 0, 10),
+            Parameter(
+                "detail_level", 3.0, "finest levels that are left alone; 0 in the paper", 0, 10
+            ),
         ),
         colour="schlick1995",
         saturation=0.8,
