@@ -255,7 +255,8 @@ def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pat
     if known and not orderly(pattern[:-1]):
         score += _DISORDERLY * (len(ranked) - 2) + (0.0 if even else _IRREGULAR)
     else:
-        score += _REGULAR * (len(ranked) - 2) if even else _IRREGULAR
+        gap = 0.0 if _lacking(steps) else _IRREGULAR
+        score += _REGULAR * (len(ranked) - 2) if even else gap
         score += _ORDERLY if known else 0.0
     if 1 < len(biases) < len(ranked) - 1 and None not in biases:
         score += _SAME_BIAS * (len(ranked) - len(biases))
@@ -264,7 +265,13 @@ def _shape(sequence: ShotSequence, ranked: list[tuple[float, int]], pattern: Pat
 
 def even_steps(steps: Sequence[float], tolerance: float = 0.35) -> bool:
     """Whether steps are equal but for the rounding of nominal exposures."""
-    return max(steps) - min(steps) <= max(0.3, tolerance * sum(steps) / len(steps))
+    return max(steps) - min(steps) <= max(0.35, tolerance * sum(steps) / len(steps))
+
+
+def _lacking(steps: Sequence[float]) -> bool:
+    """Whether steps would be equal if not for a frame or two that are missing."""
+    multiples = [s / min(steps) for s in steps]
+    return max(multiples) < 3.3 and all(abs(m - round(m)) < 0.2 for m in multiples)
 
 
 def _repeat_inside(stops: list[float], start: int, end: int, same: float) -> bool:
