@@ -25,7 +25,7 @@ _FADE = (-7.5, -5.5)  # display stops between which fine contrast comes in: belo
 _SHOULDER = 0.8  # of display luminance; what is brighter approaches white without reaching it
 _DETAIL = 1.15  # factor on fine contrast that is ordinary: a mean deviation from the base ...
 _ORDINARY = 0.26  # ... of so many stops; foliage gets less, lest it is harsh, and plain walls more
-_DETAILS = (0.75, 1.3)
+_DETAILS = (0.75, 1.2)
 _STEPS = 1 << 16
 _STOP = math.log(2.0)
 
