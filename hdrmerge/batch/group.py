@@ -278,7 +278,7 @@ class Stream:
                 brightness=[pictures[k].stops for k in members],
                 by_content=True,
             )
-            dull = [k for k in lost if np.isnan(alike[k, members]).all()]
+            dull = [k for k in lost if np.isnan(alike[k, members]).any()]
             if any(_goes_on(exif[k], exif[members]) for k in dull):
                 group.notes.append("a shot that is too dark or bright to compare may belong to it")
             if not apart:
