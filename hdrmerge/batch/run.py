@@ -75,7 +75,8 @@ def run_batch(
     weights = method.weights.sha256 if method.weights else None
     stage = out / STAGE
     clear_stage(out)
-    digests = options.products.digests(options.config, weights)
+    used = [found.sha256 for found in (method.weights, method.refiner) if found]
+    digests = options.products.digests(options.config, "+".join(used) or None)
     summary, jobs = _plan_jobs(plan, out, state, options, weights, digests)
     limits = choose_limits(
         options.jobs, options.memory, [job.memory for job in jobs], network=weights is not None

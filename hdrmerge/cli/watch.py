@@ -37,6 +37,7 @@ from hdrmerge.cli.options import (
     Float32,
     Model,
     Quiet,
+    Refine,
     Response,
     Tile,
     Weights,
@@ -81,6 +82,7 @@ def watch(
     weights: Weights = None,
     device: Device = "auto",
     tile: Tile = None,
+    refine: Refine = True,
     jobs: Jobs = "auto",
     memory: Memory = None,
     quiet: Quiet = False,
@@ -108,6 +110,7 @@ def watch(
         weights=weights,
         device=device,
         tile=tile,
+        refine=refine,
     )
     products = make_products(
         format=format,
