@@ -12,8 +12,8 @@ from pathlib import Path
 
 from hdrmerge.errors import UsageError
 
-PROGRAM = 80 << 20  # bytes of a worker that merges nothing, measured; and with a network
-PROGRAM_WITH_NETWORK = 400 << 20
+PROGRAM = 80 << 20  # bytes of a worker that merges nothing, measured; and with a network at work
+PROGRAM_WITH_NETWORK = 1050 << 20
 _SHARE = 0.8  # of the memory that is free, where nothing is said
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _GROUP_FILES = (  # what a container may take, and takes: version 2 and 1
