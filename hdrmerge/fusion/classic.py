@@ -19,9 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.frames import Decisions, FloatArray
-from hdrmerge.fusion.fill import fill_clipped
+from hdrmerge.fusion.displaced import borrow
+from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
+from hdrmerge.fusion.silhouettes import extended
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
 
@@ -34,7 +36,8 @@ _SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may expla
 _STRONG, _WEAK = 4.5, 2.0  # standard deviations
 _OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
 _ISLAND = 150  # pixels: smaller holes in a moving thing move with it
-_FEWEST = 20  # strong pixels that make a moving thing
+_FEWEST = 20  # strong pixels that make a moving thing,
+_FEWEST_SUSPECT = 3  # or so many where another frame shows one
 
 
 def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
@@ -53,17 +56,39 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
         linear = [x for x, _ in frames]
         trust = np.stack([valid.astype(np.float32) for _, valid in frames])
         below = list(pool.map(unclipped, linear))
+        suspect = np.zeros((height, width), np.bool_)
         for order in (range(reference - 1, -1, -1), range(reference + 1, len(stack))):
             used = [reference]
             for k in order:
                 tolerance = _tolerance(stack, linear, below, trust, used, k)
                 compare = partial(_compare, stack, noise, linear, below, trust, used, k, tolerance)
                 evidence = np.concatenate(list(pool.map(compare, bands)))
-                trust[k] *= 1.0 - _moving(evidence)
+                trust[k] *= 1.0 - _moving(evidence, suspect)
+                if k < reference:
+                    trust[k] = _extended(stack, noise, linear[k], trust[k], below[reference], k)
                 used.append(k)
+                suspect |= trust[k] < 0.5
     fill = fill_clipped(stack, linear, below, trust)
+    if fill is not None:
+        fill = borrow(stack, linear, below, trust, fill)
     weight = None if fill is None else np.ones((height, width), np.float32)
     return Decisions(trust=trust, fill=fill, fill_weight=weight)
+
+
+def _extended(
+    stack: ExposureStack,
+    noise: NoiseModel,
+    linear: FloatArray,
+    trust: FloatArray,
+    below: FloatArray,
+    k: int,
+) -> FloatArray:
+    """Trust (h, w) of a frame shorter than the reference, which is ``below`` saturation, as
+    ``silhouettes.extended`` has it."""
+    t = np.float32(stack.exposures[k])
+    small = halved(linear)
+    deviation = np.sqrt(noise.variance(np.maximum(small, 0.0), k) / np.float32(4.0)) / t
+    return extended(trust, small / t, deviation, 1.0 - halved(below))
 
 
 def _compare(
@@ -284,15 +309,17 @@ def _variance(
     return variance
 
 
-def _moving(evidence: FloatArray) -> FloatArray:
+def _moving(evidence: FloatArray, suspect: NDArray[np.bool_]) -> FloatArray:
     """Soft mask (h, w) in [0, 1] of what moves: weak evidence that touches enough of the strong,
-    small holes in it closed, with a rim of a pixel and a soft edge."""
+    small holes in it closed, with a rim of a pixel and a soft edge. ``suspect``: where frames
+    already judged show something that moves; there little is enough."""
     import cv2
 
     weak = (evidence > _WEAK).astype(np.uint8)
     count, labels = cv2.connectedComponents(weak, connectivity=8, ltype=cv2.CV_32S)
-    strong = np.bincount(labels[evidence > _STRONG], minlength=count)
-    moving = strong >= _FEWEST
+    strong = evidence > _STRONG
+    moving = np.bincount(labels[strong], minlength=count) >= _FEWEST
+    moving |= np.bincount(labels[strong & suspect], minlength=count) >= _FEWEST_SUSPECT
     moving[0] = False
     mask = cv2.dilate(moving.astype(np.uint8)[labels], np.ones((3, 3), np.uint8))
     _, labels, shapes, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)

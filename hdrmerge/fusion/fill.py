@@ -9,6 +9,9 @@ import numpy as np
 from hdrmerge.frames import FloatArray
 from hdrmerge.stack import ExposureStack
 
+_MIXED = 3  # rims of so many pixels (of half the size) are mixtures with what is beside them,
+_RIM = np.float32(0.1)  # and count so much less
+
 
 def fill_clipped(
     stack: ExposureStack,
@@ -27,14 +30,9 @@ def fill_clipped(
     import cv2
 
     height, width = below[0].shape
-    half = (max(1, (width + 1) // 2), max(1, (height + 1) // 2))  # it is smooth anyway
-
-    def halved(image: FloatArray) -> FloatArray:
-        return np.asarray(cv2.resize(image, half, interpolation=cv2.INTER_AREA))
-
-    clips = 1.0 - halved(below[stack.reference])
-    known = np.zeros((half[1], half[0], 3), np.float32)
-    weight = np.zeros((half[1], half[0]), np.float32)
+    clips = 1.0 - halved(below[stack.reference])  # half the size will do: it is smooth anyway
+    known = np.zeros((*clips.shape, 3), np.float32)
+    weight = np.zeros_like(clips)
     for k in range(stack.reference):
         t = np.float32(stack.exposures[k])
         value, trusted = halved(linear[k]), halved(trust[k])
@@ -43,14 +41,14 @@ def fill_clipped(
         tells = trusted * clips + (1.0 - trusted) * (1.0 - clips) * bright
         tells *= np.maximum(halved(below[k]), np.float32(1e-3))
         tells *= t / np.float32(stack.exposures[0])
-        tells = cv2.erode(tells, np.ones((3, 3), np.uint8))  # rims are mixtures
+        inside = cv2.erode(tells, np.ones((_MIXED, _MIXED), np.uint8))
+        tells = inside + _RIM * tells
         known += tells[..., None] * cv2.log(np.maximum(value / t, np.float32(0.05)))
         weight += tells
     pyramid = [(known, weight)]
-    while max(half) > 1:
-        half = (max(1, (half[0] + 1) // 2), max(1, (half[1] + 1) // 2))
-        known, weight = (halved(x) for x in pyramid[-1])
-        pyramid.append((known, weight))
+    while max(pyramid[-1][1].shape) > 1:
+        known, weight = pyramid[-1]
+        pyramid.append((halved(known), halved(weight)))
     if not weight.any():
         return None
     filled = np.zeros((1, 1, 3), np.float32)
@@ -60,3 +58,13 @@ def fill_clipped(
         spread = cv2.resize(filled, weight.shape[::-1]).reshape(known.shape)
         filled = spread + own[..., None] * (known - weight[..., None] * spread)
     return np.asarray(cv2.resize(cv2.exp(filled), (width, height)), dtype=np.float32)
+
+
+def halved(image: FloatArray) -> FloatArray:
+    """(h, w[, 3]) at half the size, averaged."""
+    import cv2
+
+    height, width = image.shape[:2]
+    half = ((width + 1) // 2, (height + 1) // 2)
+    small = cv2.resize(image, half, interpolation=cv2.INTER_AREA)
+    return np.asarray(small.reshape(half[::-1] + image.shape[2:]))
