@@ -7,7 +7,7 @@ from hdrmerge.tonemap.local_operators import LOCAL_OPERATORS
 from hdrmerge.tonemap.record import Operator, find
 
 OPERATORS: dict[str, Operator] = {
-    operator.name: operator for operator in (*GLOBAL_OPERATORS, *LOCAL_OPERATORS)
+    operator.name: operator for operator in (*LOCAL_OPERATORS, *GLOBAL_OPERATORS)
 }
 
 
