@@ -9,6 +9,7 @@ belongs to nobody then and is removed.
 from __future__ import annotations
 
 import shutil
+import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -52,7 +53,7 @@ class Watcher(Protocol):
 class BatchOptions:
     """What a batch makes, and with what. ``jobs`` and ``memory`` (bytes) None: what there is.
     ``overwrite``: make everything again and replace what lies there. ``pool``: other workers than
-    processes on this machine."""
+    processes on this machine; ``remote``: they keep to limits of their own."""
 
     config: MergeConfig = field(default_factory=MergeConfig)
     products: Products = field(default_factory=Products)
@@ -61,6 +62,7 @@ class BatchOptions:
     overwrite: bool = False
     skip_doubtful: bool = False
     pool: Callable[[], Pool] | None = None
+    remote: bool = False
 
 
 def run_batch(
@@ -78,9 +80,10 @@ def run_batch(
     used = [found.sha256 for found in (method.weights, method.refiner) if found]
     digests = options.products.digests(options.config, "+".join(used) or None)
     summary, jobs = _plan_jobs(plan, out, state, options, weights, digests)
-    limits = choose_limits(
-        options.jobs, options.memory, [job.memory for job in jobs], network=weights is not None
-    )
+    limits = Limits(1, 1, sys.maxsize)
+    if not options.remote:
+        needs = [job.memory for job in jobs]
+        limits = choose_limits(options.jobs, options.memory, needs, network=weights is not None)
     if watcher is not None:
         watcher.begin(summary, len(jobs), sum(job.pixels for job in jobs))
     stage.mkdir(exist_ok=True)

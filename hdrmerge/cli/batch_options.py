@@ -152,4 +152,5 @@ def make_options(
         overwrite=overwrite,
         skip_doubtful=skip,
         pool=pool,
+        remote=dask is not None,
     )

@@ -476,6 +476,13 @@ def test_memory_is_kept_to(
     assert max(pool.together) == most
 
 
+def test_memory_here_does_not_limit_other_machines(tmp_path: Path, out: Path) -> None:
+    plan = write_brackets(tmp_path / "many", 6)
+    pool = Slow()
+    run(plan, out, pool, memory=50 << 20, remote=True)
+    assert max(pool.together) == 4
+
+
 def test_what_needs_more_than_thought_runs_with_fewer(
     tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
