@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from hdrmerge.errors import ResourceError
+from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.encoding import encode_pairs
+from hdrmerge.models.manifest import shipped
 from hdrmerge.models.registry import VARIANTS, build, is_direct
 from hdrmerge.models.tiling import Tile, is_out_of_memory, run_tiled
 
@@ -50,6 +52,20 @@ def test_tiled_is_untiled(name: str, tile: int) -> None:
         expected = network(frames)
     assert expected.std() > 0.01
     found = run_tiled(network, frames, tile)["output"]
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["ahdrnet-narrow", "sk-ahdrnet-narrow"])
+def test_the_shipped_weights_tile_like_one_piece(name: str) -> None:
+    manifest = shipped()
+    network: Any = load_network(manifest.path(manifest.entries[name]))
+    halo = network.receptive_radius
+    assert halo == {"ahdrnet-narrow": 43, "sk-ahdrnet-narrow": 48}[name]
+    frames = torch.rand(1, 3, 6, 96, 2 * halo + 40)
+    frames[..., halo:] *= 0.2
+    with torch.inference_mode():
+        expected = network(frames)
+    found = run_tiled(network, frames, 48)["output"]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
