@@ -36,8 +36,7 @@ _SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may expla
 _STRONG, _WEAK = 4.5, 2.0  # standard deviations
 _OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
 _ISLAND = 150  # pixels: smaller holes in a moving thing move with it
-_FEWEST = 20  # strong pixels that make a moving thing,
-_FEWEST_SUSPECT = 3  # or so many where another frame shows one
+_FEWEST = 20  # strong pixels that make a moving thing; one is enough where another frame shows it
 
 
 def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
@@ -319,7 +318,7 @@ def _moving(evidence: FloatArray, suspect: NDArray[np.bool_]) -> FloatArray:
     count, labels = cv2.connectedComponents(weak, connectivity=8, ltype=cv2.CV_32S)
     strong = evidence > _STRONG
     moving = np.bincount(labels[strong], minlength=count) >= _FEWEST
-    moving |= np.bincount(labels[strong & suspect], minlength=count) >= _FEWEST_SUSPECT
+    moving[labels[strong & suspect]] = True
     moving[0] = False
     mask = cv2.dilate(moving.astype(np.uint8)[labels], np.ones((3, 3), np.uint8))
     _, labels, shapes, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)

@@ -5,7 +5,7 @@ frame. Both frames are cut at the reference's saturation, so that they look alik
 over displacements (block matching with truncated differences). Only pixels in which the two frames
 contradict each other have a say, those at rims and in textures most: the inside of a clipped thing
 looks like anything, its silhouette does not. Votes are counted over windows of three sizes, first
-at an eighth of the resolution, then at a quarter about what was found.
+at an eighth of the resolution, then at a quarter and a half about what was found.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from hdrmerge.frames import FloatArray
 from hdrmerge.fusion.fill import halved
 from hdrmerge.stack import ExposureStack
 
-_REACH = 9  # cells of eight pixels that are searched each way
-_NEAR = 2  # cells of four pixels about what the coarse search found
-_WINDOWS = (1, 3, 6)  # radii of the windows, in cells
-_ALIKE = (0.10, 0.08)  # differences of encoded values that are none any more, coarse and fine
+_STEPS = (9, 2, 1)  # cells of eight, four and two pixels that are searched each way
+_WINDOWS = ((1, 3, 6), (1, 3, 9), (1, 4, 12))  # radii of the windows, in cells
+_STAY = np.float32(0.001)  # share of the votes that the farthest step needs more than none
+_ALIKE = (0.10, 0.08, 0.08)  # differences of encoded values from which on nothing is alike
 _RIM = np.float32(0.15)  # contrast in 3 x 3 cells that counts wholly
 _FLAT = np.float32(0.03)  # and how much cells without any contrast count
 _FEW = np.float32(0.004)  # votes that are too few to mean anything
 _AGREED = (0.5, 0.6)  # share of the votes that make a displacement believed, not at all and wholly
-_SMOOTH = 2.0  # cells by which neighbours may differ
+_SMOOTH = 4.0  # half pixels by which neighbours may differ
 _BRIGHT = np.float32(0.9)  # of the reference's saturation: what it clips is no darker
 _STILL = 0.7  # trust with which a frame shows what the reference shows, both unclipped
 
@@ -49,14 +49,14 @@ def borrow(
     if not lost.any():
         return fill
     seen = _encoded(linear[reference])
-    unclipped = halved(halved(below[reference]))
+    unclipped = halved(below[reference])
     best = np.zeros(lost.shape, np.float32)
     found = fill
     for k in reversed(sources):
         radiance = linear[k] / np.float32(stack.exposures[k])
-        small = halved(halved(trust[k]))
+        small = halved(trust[k])
         still = ((small > _STILL) & (unclipped > _STILL)).astype(np.float32)
-        flow, agreed = _search(seen, _encoded(radiance), 1.0 - small, still)
+        flow, agreed = _search((seen, _encoded(radiance), 1.0 - small, still))
         content, believed = _looked_up(radiance, flow, agreed)
         better = believed > best
         found = np.where(better[..., None], np.maximum(content, 1.0), found)
@@ -66,57 +66,58 @@ def borrow(
 
 
 def _encoded(radiance: FloatArray) -> FloatArray:
-    """What the reference could tell of radiance (h, w, 3), a quarter of the size, in [0, 1]."""
-    return np.asarray(np.power(np.clip(halved(halved(radiance)), 0.0, 1.0), 1 / 2.2), np.float32)
+    """What the reference could tell of radiance (h, w, 3), half the size, in [0, 1]."""
+    return np.asarray(np.power(np.clip(halved(radiance), 0.0, 1.0), 1 / 2.2), np.float32)
 
 
-def _search(
-    seen: FloatArray, there: FloatArray, rejected: FloatArray, still: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    """Displacement (h, w, 2) in cells at which ``there`` shows what ``seen`` does, and the share
-    of votes (h, w) that agree; ``rejected``: who votes; ``still`` = 1: where nothing went to."""
-    height, width = rejected.shape
-    reach = range(-_REACH, _REACH + 1)
-    steps = np.array([(x, y) for y in reach for x in reach], np.float32)
-    coarse = [halved(image) for image in (seen, there, rejected, still)]
-    index, _ = _elected(coarse, steps, np.zeros((*coarse[2].shape, 2), np.float32), _ALIKE[0])
-    start = 2.0 * steps[index].repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-    near = range(-_NEAR, _NEAR + 1)
-    steps = np.array([(x, y) for y in near for x in near], np.float32)
-    index, agreed = _elected([seen, there, rejected, still], steps, start, _ALIKE[1])
-    return np.asarray(start + steps[index], np.float32), agreed
+def _search(images: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+    """Displacement (h, w, 2) in pixels at which the second of ``images`` shows what the first
+    does, and the share (h, w) of votes that agree. The third tells who votes (1: rejected), the
+    fourth where nothing went to (1: it stands still there)."""
+    levels = [tuple(images)]
+    while len(levels) < len(_STEPS):
+        levels.insert(0, tuple(halved(image) for image in levels[0]))
+    flow = np.zeros((*levels[0][2].shape, 2), np.float32)
+    for level, most, windows, alike in zip(levels, _STEPS, _WINDOWS, _ALIKE, strict=True):
+        height, width = level[2].shape
+        if flow.shape[:2] != (height, width):
+            flow = 2.0 * _median(flow).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
+        each = range(-most, most + 1)
+        steps = np.array([(x, y) for y in each for x in each], np.float32)
+        shares = _votes(level, steps, flow, windows, alike)
+        shares -= _STAY / most**2 * np.square(steps).sum(axis=1)[:, None, None]  # breaks ties
+        flow = flow + steps[shares.argmax(axis=0)]
+    return np.asarray(flow, np.float32), np.asarray(shares.max(axis=0))
 
 
-def _elected(
-    images: Sequence[FloatArray], steps: FloatArray, start: FloatArray, alike: float
-) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.intp]], FloatArray]:
-    """The index (h, w) of the step from ``start`` with most votes, and its share of them."""
+def _votes(
+    images: Sequence[FloatArray],
+    steps: FloatArray,
+    start: FloatArray,
+    windows: Sequence[int],
+    alike: float,
+) -> FloatArray:
+    """Shares of the votes (n, h, w) that each of n ``steps`` (x, y) from ``start`` gets."""
     import cv2
 
     seen, there, rejected, still = images
     contrast = cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(axis=2)
     votes = rejected * (np.minimum(contrast / _RIM, 1.0) + _FLAT)
-    sizes = [(2 * radius + 1, 2 * radius + 1) for radius in _WINDOWS]
+    sizes = [(2 * radius + 1, 2 * radius + 1) for radius in windows]
     every = [1.0 / (cv2.blur(votes, size) + _FEW) / len(sizes) for size in sizes]
     mean = np.full((1, 3), 1.0 / (3.0 * alike), np.float32)
     y, x = np.indices(votes.shape, np.float32)
     x, y = x + start[..., 0], y + start[..., 1]
-    best = np.full(votes.shape, -1.0, np.float32)
-    index = np.zeros(votes.shape, np.intp)
-    for i, (dx, dy) in enumerate(steps):
+    free = 1.0 - still  # and nothing is, beyond the border
+    shares = np.zeros((len(steps), *votes.shape), np.float32)
+    for share, (dx, dy) in zip(shares, steps, strict=True):
         moved = cv2.remap(there, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        free = cv2.remap(
-            still, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=1.0
-        )
+        open_ = cv2.remap(free, x + dx, y + dy, cv2.INTER_LINEAR)
         differs = cv2.transform(cv2.absdiff(seen, moved), mean)
-        match = np.maximum(1.0 - differs, 0.0) * (1.0 - free) * votes
-        share = np.zeros_like(best)
+        match = np.maximum(1.0 - differs, 0.0) * open_ * votes
         for size, scale in zip(sizes, every, strict=True):
             share += cv2.blur(match, size) * scale
-        better = share > best
-        index[better] = i
-        np.maximum(best, share, out=best)
-    return index, best
+    return shares
 
 
 def _looked_up(
@@ -126,14 +127,14 @@ def _looked_up(
     import cv2
 
     height, width = radiance.shape[:2]
-    size = (4 * flow.shape[1], 4 * flow.shape[0])  # cells at the border may reach beyond it
+    size = (2 * flow.shape[1], 2 * flow.shape[0])  # the last may reach beyond the border
 
     def grown(image: FloatArray) -> FloatArray:
         return np.asarray(cv2.resize(image, size)[:height, :width])
 
-    smooth = np.dstack([cv2.medianBlur(np.ascontiguousarray(flow[..., i]), 5) for i in (0, 1)])
+    smooth = _median(flow)
     rough = np.abs(flow - smooth).max(axis=2)
-    pixels = grown(smooth) * 4.0
+    pixels = grown(smooth) * 2.0
     y, x = np.indices((height, width), np.float32)
     border = cv2.BORDER_REPLICATE
     across, down = x + pixels[..., 0], y + pixels[..., 1]
@@ -141,6 +142,12 @@ def _looked_up(
     believed = np.clip((grown(agreed) - _AGREED[0]) / (_AGREED[1] - _AGREED[0]), 0.0, 1.0)
     believed *= (grown(rough) < _SMOOTH) & (content.max(axis=2) > _BRIGHT)
     return content, np.asarray(believed, dtype=np.float32)
+
+
+def _median(flow: FloatArray) -> FloatArray:
+    import cv2
+
+    return np.dstack([cv2.medianBlur(np.ascontiguousarray(flow[..., i]), 5) for i in (0, 1)])
 
 
 def _softened(believed: FloatArray) -> FloatArray:

@@ -56,7 +56,7 @@ def extended(
     large[0] = False
     if not large.any():
         return trust
-    mask = cv2.dilate(large[labels].astype(np.uint8), _disc(1)).astype(np.float32) * clipped
+    mask = cv2.dilate(large[labels].astype(np.uint8), _disc(2)).astype(np.float32) * clipped
     mask = cv2.GaussianBlur(cv2.resize(mask, trust.shape[::-1]), (0, 0), 1.0)
     return np.asarray(trust * (1.0 - np.clip(1.2 * mask, 0.0, 1.0)), dtype=np.float32)
 
