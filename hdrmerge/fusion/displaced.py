@@ -11,13 +11,21 @@ at an eighth of the resolution, then at a quarter and a half about what was foun
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
 from hdrmerge.fusion.fill import halved
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import threads
 
+Mask = NDArray[np.bool_]
+
+_CELL = 8  # pixels
+_TOGETHER = 3  # cells: what is lost within twice as many is searched for together,
+_AROUND = 12  # with so many cells around, to be found in and to vote
 _STEPS = (9, 2, 1)  # cells of eight, four and two pixels that are searched each way
 _WINDOWS = ((1, 3, 6), (1, 3, 9), (1, 4, 12))  # radii of the windows, in cells
 _STAY = np.float32(0.001)  # share of the votes that the farthest step needs more than none
@@ -45,24 +53,56 @@ def borrow(
     for k in range(reference - 1):
         shown = np.maximum(shown, trust[k] * below[k])
     lost = (below[reference] < 0.5) & (shown < 0.5)
-    sources = range(max(0, reference - 2), reference)
-    if not lost.any():
+    places = _places(lost)
+    if not places:
         return fill
-    seen = _encoded(linear[reference])
-    unclipped = halved(below[reference])
+    sources = range(max(0, reference - 2), reference)
+
+    def search(place: tuple[slice, slice]) -> tuple[FloatArray, FloatArray]:
+        own = below[reference][place]
+        best, found = np.zeros(own.shape, np.float32), fill[place]
+        for k in reversed(sources):
+            radiance = linear[k][place] / np.float32(stack.exposures[k])
+            some = halved(trust[k][place])
+            still = ((some > _STILL) & (halved(own) > _STILL)).astype(np.float32)
+            images = (_encoded(linear[reference][place]), _encoded(radiance), 1.0 - some, still)
+            content, believed = _looked_up(radiance, *_search(images))
+            better = believed > best
+            found = np.where(better[..., None], np.maximum(content, 1.0), found)
+            best = np.maximum(best, believed)
+        return found, best
+
     best = np.zeros(lost.shape, np.float32)
-    found = fill
-    for k in reversed(sources):
-        radiance = linear[k] / np.float32(stack.exposures[k])
-        small = halved(trust[k])
-        still = ((small > _STILL) & (unclipped > _STILL)).astype(np.float32)
-        flow, agreed = _search((seen, _encoded(radiance), 1.0 - small, still))
-        content, believed = _looked_up(radiance, flow, agreed)
-        better = believed > best
-        found = np.where(better[..., None], np.maximum(content, 1.0), found)
-        best = np.maximum(best, believed)
+    found = fill.copy()
+    with ThreadPoolExecutor(threads()) as pool:
+        results = list(pool.map(search, [place for place, _ in places]))
+    for (place, mine), (content, believed) in zip(places, results, strict=True):
+        found[place][mine] = content[mine]
+        best[place][mine] = believed[mine]
     share = _softened(best)[..., None]
     return np.asarray(np.exp(np.log(fill) * (1.0 - share) + np.log(found) * share), np.float32)
+
+
+def _places(lost: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
+    """Windows to search in, and which of their pixels each of them is there for."""
+    import cv2
+
+    height, width = lost.shape
+    cells = (-(-height // _CELL), -(-width // _CELL))
+    padded = np.zeros((cells[0] * _CELL, cells[1] * _CELL), np.uint8)
+    padded[:height, :width] = lost
+    some = padded.reshape(cells[0], _CELL, cells[1], _CELL).max(axis=(1, 3))
+    side = 2 * _TOGETHER + 1
+    near = cv2.dilate(some, np.ones((side, side), np.uint8))
+    count, labels, shapes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
+    large = labels.repeat(_CELL, axis=0).repeat(_CELL, axis=1)[:height, :width]
+    places = []
+    for i in range(1, count):
+        x, y, w, h = (int(v) for v in shapes[i, :4])
+        rows = slice(max(0, y - _AROUND) * _CELL, min(height, (y + h + _AROUND) * _CELL))
+        columns = slice(max(0, x - _AROUND) * _CELL, min(width, (x + w + _AROUND) * _CELL))
+        places.append(((rows, columns), np.asarray(large[rows, columns] == i)))
+    return places
 
 
 def _encoded(radiance: FloatArray) -> FloatArray:
