@@ -14,8 +14,6 @@ import torch
 from torch import Tensor
 
 from hdrmerge.fusion.refine import noise_in
-from hdrmerge.io.atomic import write_bytes
-from hdrmerge.models.checkpoint import checkpoint_bytes
 from hdrmerge.models.refiner import BANDS, Refiner, RefinerConfig
 from hdrmerge.training.config import check_paths, make_section
 from hdrmerge.training.data import Scenes, load_scenes
@@ -156,9 +154,7 @@ def train_refiner(
         return table
 
     follow(trainee, config, out, steps(), COLUMNS, validate=validate, tell=tell, scored=scored)
-    tensors = {name: t.half() for name, t in trainee.average.state_dict().items()}
-    about = {"seed": str(config.seed), "steps": str(trainee.step)}
-    write_bytes(out / WEIGHTS, checkpoint_bytes("refiner", config.model, tensors, about))
+    trainee.export(out / WEIGHTS, "refiner", config.model, config.seed)
     return trainee
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from hdrmerge.errors import InputError, UsageError
-from hdrmerge.io.atomic import atomic_path
+from hdrmerge.io.atomic import atomic_path, write_bytes
+from hdrmerge.models.checkpoint import checkpoint_bytes
 
 STATE, CURVES, SCORES = "state.pt", "curves.csv", "validation.jsonl"
 Tell = Callable[[int, dict[str, float]], None]
@@ -51,6 +52,13 @@ class Trainee:
         return cls(
             model, average, torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
         )
+
+    def start_from(self, state: Path) -> None:
+        """Take the averaged weights of another run's ``state.pt``."""
+        device = next(self.model.parameters()).device
+        weights = torch.load(state, map_location=device, weights_only=True)["average"]
+        self.model.load_state_dict(weights)
+        self.average.load_state_dict(weights)
 
     def learn(self, loss: Tensor, *, rate: float, clip: float, ema: float) -> float:
         """One step of the optimiser, skipped where it is not finite; the gradient's norm."""
@@ -94,6 +102,12 @@ class Trainee:
                 f"{path} is not a checkpoint of this configuration.", "Start anew in another --out."
             ) from error
 
+    def export(self, path: Path, model: str, config: Any, seed: int, **about: str) -> None:
+        """Write the averaged weights at half precision as a file for ``--weights``."""
+        tensors = {name: t.half() for name, t in self.average.state_dict().items()}
+        told = {"seed": str(seed), "steps": str(self.step), **about}
+        write_bytes(path, checkpoint_bytes(model, config, tensors, told))
+
 
 def open_run(out: Path, trainee: Trainee, config: dict[str, Any], *, resume: bool) -> None:
     """Make ``out``, or load what it holds; raises UsageError unless ``resume`` is asked for."""
@@ -134,11 +148,15 @@ def follow(
                 trainee.save(out / STATE)
                 saved = time.monotonic()
             if last or trainee.step % schedule.validate_every == 0:
-                table = validate()
-                with (out / SCORES).open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps({"step": trainee.step, **table}) + "\n")
-                if scored is not None:
-                    scored(trainee.step, table)
+                note(out, trainee.step, validate(), scored)
+
+
+def note(out: Path, step: int, table: dict[str, float], scored: Tell | None) -> None:
+    """Log a validation."""
+    with (out / SCORES).open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({"step": step, **table}) + "\n")
+    if scored is not None:
+        scored(step, table)
 
 
 def _kept_rows(path: Path, step: int) -> list[list[str]]:
