@@ -47,7 +47,7 @@ def borrow(
     fill: FloatArray,
 ) -> FloatArray:
     """``fill`` (h, w, 3) with what the nearest two shorter frames show displaced, where they
-    believably do; arguments as of ``fill_clipped``. Reaches 72 pixels each way."""
+    believably do; arguments as of ``fill_clipped``. Reaches 82 pixels each way."""
     reference = stack.reference
     shown = trust[reference - 1] * below[reference - 1]
     for k in range(reference - 1):
