@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
 from hdrmerge.frames import Decisions
-from hdrmerge.models.manifest import is_direct, shipped
+from hdrmerge.models.manifest import is_direct
 from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
 from hdrmerge.stack import ExposureStack
 
@@ -48,15 +48,10 @@ def choose_method(config: MergeConfig) -> Method:
             )
         _check_attention(config, config.deghost)
         return Method(config.deghost)
-    if config.deghost == "auto" and not asked:  # the network gains little for five times the time
-        _check_attention(config, "classic")
-        return Method("classic")
     weights = resolve_weights(config.weights, config.model)
     kind = "reconstruct" if is_direct(weights.model) else "network"
     _check_attention(config, kind)
     if kind == "reconstruct" or not config.refine:
-        return Method(kind, weights)
-    if shipped().for_model(REFINER) is None:
         return Method(kind, weights)
     own = weights.model == REFINER
     return Method(kind, weights, weights if own else resolve_weights(None, REFINER))
