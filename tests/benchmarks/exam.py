@@ -107,7 +107,7 @@ ITEMS: dict[str, Item] = {
         movers=8,
         published="all / mask: oracle 38.9 / 30.0, with the truth 43.1 / 38.5; single frame "
         "28.6 / 29.6; best peers 29.7 / 21.5",
-        methods=("network", "off"),
+        methods=("classic", "off"),
     ),
     "moving-5": Item(
         "Moving objects, -5/0/+1",
@@ -117,7 +117,7 @@ ITEMS: dict[str, Item] = {
         movers=8,
         published="all / mask: oracle 39.8 / 30.7, with the truth 45.2 / 43.0; single frame "
         "31.0 / 30.7; best peers 29.3 / 20.8",
-        methods=("network",),
+        methods=("classic",),
     ),
     "moving-2": Item(
         "Moving objects, two frames, 0/+3",
@@ -125,7 +125,7 @@ ITEMS: dict[str, Item] = {
         (mu(33.0, "motion"),),
         movers=8,
         published="all / mask: oracle 40.9 / 33.4; single frame 31.1 / 33.4; colour-hdri 37 / 28",
-        methods=("network",),
+        methods=("classic",),
     ),
     "moving-7": Item(
         "Moving objects, seven frames a stop apart",
@@ -133,7 +133,7 @@ ITEMS: dict[str, Item] = {
         (mu(34.0, "motion"),),
         movers=8,
         published="mask: oracle 31.5, with the truth 40.9; single frame 32.1",
-        methods=("network",),
+        methods=("classic",),
     ),
     "both": Item(
         "Hand-held and moving, -3/0/+3",
@@ -142,7 +142,7 @@ ITEMS: dict[str, Item] = {
         shaken=True,
         movers=8,
         published="all / mask: best peers 27.0 / 22.1, single frame 28.6 / 29.6",
-        methods=("network",),
+        methods=("classic",),
     ),
     "both-5": Item(
         "Hand-held and moving, five frames, -4..+4",
@@ -152,7 +152,7 @@ ITEMS: dict[str, Item] = {
         shaken=True,
         movers=8,
         published="all / mask: best peers 30.4 / 21.5, single frame 33.4 / 34.9",
-        methods=("network",),
+        methods=("classic",),
     ),
     "raw": Item(
         "RAW (16-bit CFA DNG), five frames, -4..+4",
