@@ -15,9 +15,9 @@ def keep_freed_blocks() -> None:
     """Have the C library keep freed blocks of bands and proxies instead of returning each at once.
 
     Work in tiles takes and frees megabytes thousands of times. By default each is returned to the
-    system and comes back as empty pages, which cost a third of the processor time of a merge. Threads
-    share what is kept: heaps of their own are given back as soon as they are empty. For programs,
-    not libraries: it holds for the whole process. Only glibc has such a switch.
+    system and comes back as empty pages, which cost a third of the processor time of a merge.
+    Threads share what is kept: heaps of their own would be given back as soon as they are empty.
+    For programs, not libraries: it holds for the whole process. Only glibc has such a switch.
     """
     if sys.platform != "linux":
         return
