@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.frames import Decisions, FloatArray
 from hdrmerge.fusion.displaced import borrow
+from hdrmerge.fusion.evidence import LEVELS, SLACK, evidence_of, level_of
 from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
@@ -30,11 +31,8 @@ from hdrmerge.threads import threads
 _BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
 _SATURATED = np.float32(0.95)  # linear values above are not compared
 _TOLERANCE = np.float32(0.04)  # relative error of exposure and response that is no motion
-_LEVELS = 44  # of tolerances, half a stop each
 _FEWEST_ALIKE = 100  # sampled pixels of a level that tell what is common
-_SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
 _STRONG, _WEAK = 4.5, 2.0  # standard deviations
-_OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
 _ISLAND = 150  # pixels: smaller holes in a moving thing move with it
 _FEWEST = 20  # strong pixels that make a moving thing; one is enough where another frame shows it
 
@@ -44,8 +42,21 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
     for where the reference clips and no frame is trusted.
 
     ``noise`` may have been measured on the larger frames that ``stack`` is a proxy of. Costs about
-    0.2 s of CPU a frame of 1.5 MP.
+    0.3 s of CPU a frame of 1.5 MP, and half a second where something is lost.
     """
+    linear, below, trust = judge(stack, noise)
+    fill = fill_clipped(stack, linear, below, trust)
+    if fill is None:
+        return Decisions(trust=trust)
+    fill = borrow(stack, linear, below, trust, fill)
+    return Decisions(trust=trust, fill=fill, fill_weight=np.ones(stack.shape, np.float32))
+
+
+def judge(
+    stack: ExposureStack, noise: NoiseModel
+) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+    """Each frame's linear values (h, w, 3), how surely they are below saturation (h, w), and the
+    trust (N, h, w) of ``decide``."""
     height, width = stack.shape
     noise = noise.averaged(height * width)
     bands = [slice(start, min(start + _BAND, height)) for start in range(0, height, _BAND)]
@@ -67,11 +78,7 @@ def decide(stack: ExposureStack, noise: NoiseModel) -> Decisions:
                     trust[k] = _extended(stack, noise, linear[k], trust[k], below[reference], k)
                 used.append(k)
                 suspect |= trust[k] < 0.5
-    fill = fill_clipped(stack, linear, below, trust)
-    if fill is not None:
-        fill = borrow(stack, linear, below, trust, fill)
-    weight = None if fill is None else np.ones((height, width), np.float32)
-    return Decisions(trust=trust, fill=fill, fill_weight=weight)
+    return linear, below, trust
 
 
 def _extended(
@@ -114,10 +121,10 @@ def _compare(
     a, b = _at_common_saturation(known, limit, linear[k][band], t)
     unseen = trust[k, band] == 0  # what a frame does not see is no difference
     b[unseen] = a[unseen]
-    side = 1 << (len(_SLACK) - 1)  # sizes that halve evenly
+    side = 1 << (len(SLACK) - 1)  # sizes that halve evenly
     pad = (0, -(bottom - top) % side, 0, -width % side)
     a, b, exposed = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REPLICATE) for x in (a, b, exposed))
-    evidence = _evidence(noise, (stack.reference, k), t, tolerance, a, b, exposed)
+    evidence = evidence_of(noise, (stack.reference, k), t, tolerance, a, b, exposed)
     return evidence[rows.start - top : rows.stop - top, :width]
 
 
@@ -150,14 +157,14 @@ def _tolerance(
     t = np.float32(stack.exposures[k])
     a, b = _at_common_saturation(known, limit, _quarter(linear[k]), t)
     seen = some_trust[k] > 0
-    table = np.full(_LEVELS, _TOLERANCE, np.float32)
+    table = np.full(LEVELS, _TOLERANCE, np.float32)
     for channel in range(3):
         low, high = (np.maximum(x[..., channel][seen], 2.0**-17) for x in (a, b))
-        level = _level(np.sqrt(low * high))
+        level = level_of(np.sqrt(low * high))
         error = np.log2(high / low)
         order = np.argsort(level, kind="stable")
-        edges = np.searchsorted(level[order], np.arange(_LEVELS + 1))
-        for i in range(_LEVELS):
+        edges = np.searchsorted(level[order], np.arange(LEVELS + 1))
+        for i in range(LEVELS):
             if edges[i + 1] - edges[i] >= _FEWEST_ALIKE:
                 typical = abs(float(np.median(error[order[edges[i] : edges[i + 1]]])))
                 table[i] = max(table[i], min(1.5 * np.log(2.0) * typical, 0.5))
@@ -169,12 +176,6 @@ def _quarter(image: FloatArray) -> FloatArray:
     import cv2
 
     return np.asarray(cv2.blur(image, (5, 5))[::4, ::4])
-
-
-def _level(radiance: FloatArray) -> NDArray[np.intp]:
-    """Half stops above 2^-16, as an index into the tolerances."""
-    level = (np.log2(np.maximum(radiance, np.float32(1e-9))) + 16.0) * 2.0
-    return np.clip(level, 0, _LEVELS - 1).astype(np.intp)
 
 
 def _known(
@@ -204,108 +205,6 @@ def _known(
     lacking = np.clip(1.0 - 2.0 * coverage, 0.0, 1.0)[..., None]
     total += lacking * (ceiling - total)
     return total, limit, np.maximum(exposed, np.float32(1e-3))
-
-
-def _evidence(
-    noise: NoiseModel,
-    pair: tuple[int, int],
-    t: np.float32,
-    tolerance: FloatArray,
-    a: FloatArray,
-    b: FloatArray,
-    exposed: FloatArray,
-) -> FloatArray:
-    """Standard deviations (h, w) by which ``b``, of exposure ``t``, differs from ``a``; both
-    (h, w, 3) radiance with sides that halve evenly. ``pair``: the frames that their noise is of."""
-    import cv2
-
-    levels: list[tuple[FloatArray, FloatArray]] = []  # deviations, and the power to see any
-    pooled = 9.0  # pixels in a window
-    for slack in _SLACK:
-        if levels:
-            half = (a.shape[1] // 2, a.shape[0] // 2)
-            a, b, exposed = (
-                cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed)
-            )
-            pooled *= 4.0
-        mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
-        variance = _variance(noise, pair, t, mean_a, mean_b, exposed, pooled)
-        red, green, blue = cv2.split(cv2.max(mean_a, mean_b))
-        brightest = cv2.max(cv2.max(red, green), blue)
-        variance += np.square(tolerance[_level(brightest)] * brightest)[..., None]
-        outside_a, range_a = _beyond(mean_a, mean_b, slack)
-        outside_b, range_b = _beyond(mean_b, mean_a, slack)
-        difference = cv2.min(outside_a, outside_b)
-        square = cv2.divide(cv2.multiply(difference, difference), variance)
-        variance += np.square(cv2.max(range_a, range_b) * np.float32(slack / 2))
-        levels.append((cv2.sqrt(_sum(square)), _sum(cv2.divide(1.0, variance))))
-    evidence, power = levels.pop()
-    while levels:
-        finer, finer_power = levels.pop()
-        size = finer.shape[::-1]
-        evidence = cv2.resize(evidence, size)
-        # Large windows reach beyond a thing's outline; small ones overrule them wherever they
-        # would have seen such a difference.
-        expected = evidence * cv2.sqrt(finer_power / cv2.resize(power, size))
-        evidence = cv2.max(finer, evidence * _fade(expected, *_OVERRULED))
-        power = finer_power
-    return np.asarray(evidence, dtype=np.float32)
-
-
-def _sum(image: FloatArray) -> FloatArray:
-    """(h, w, 3) -> (h, w): the sum of the channels."""
-    import cv2
-
-    return np.asarray(cv2.transform(image, np.ones((1, 3), np.float32)))
-
-
-def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
-    """1 up to ``low``, 0 from ``high``, linear between."""
-    faded = (np.float32(high) - value) * np.float32(1.0 / (high - low))
-    return np.asarray(np.clip(faded, 0.0, 1.0), dtype=np.float32)
-
-
-def _beyond(a: FloatArray, b: FloatArray, slack: float) -> tuple[FloatArray, FloatArray]:
-    """How far ``b`` lies outside the range of ``a`` in the 3 x 3 pixels around, the range scaled by
-    ``slack`` about a; and that range."""
-    import cv2
-
-    kernel = np.ones((3, 3), np.uint8)
-    lowest, highest = cv2.erode(a, kernel), cv2.dilate(a, kernel)
-    extent = cv2.subtract(highest, lowest)
-    lowest = cv2.addWeighted(lowest, slack, a, 1.0 - slack, 0.0)
-    highest = cv2.addWeighted(highest, slack, a, 1.0 - slack, 0.0)
-    outside = cv2.max(cv2.subtract(b, highest), cv2.subtract(lowest, b))
-    return np.maximum(outside, 0.0), np.asarray(extent, dtype=np.float32)
-
-
-def _variance(
-    noise: NoiseModel,
-    pair: tuple[int, int],
-    t: np.float32,
-    a: FloatArray,
-    b: FloatArray,
-    exposed: FloatArray,
-    pooled: float,
-) -> FloatArray:
-    """Variance of the difference of window means ``a`` and ``b`` of ``pooled`` pixels, (h, w, 3).
-
-    Near black a camera's codes end at zero, which lifts the mean by up to 0.4 standard deviations:
-    an error that no averaging removes, as are those of the size of a code's step.
-    """
-    reference, k = pair
-    variance = noise.variance(a, reference) / exposed[..., None]
-    variance += noise.variance(b * t, k) / (t * t)
-    variance *= np.float32(1.0 / pooled)
-    variance += np.float32(noise.step**2 * (1.0 + 1.0 / float(t) ** 2))
-    for value, sigma in (
-        (a, float(noise.read[k]) ** 0.5 / float(t)),
-        (b, float(noise.read[reference]) ** 0.5),
-    ):
-        beyond_black = np.square(value * np.float32(0.4 / sigma))
-        variance += np.float32((0.5 * sigma) ** 2) / (1.0 + np.square(beyond_black))
-        variance += np.float32((0.16 * sigma) ** 2)
-    return variance
 
 
 def _moving(evidence: FloatArray, suspect: NDArray[np.bool_]) -> FloatArray:

@@ -17,6 +17,8 @@ from hdrmerge.config import Device, MergeConfig
 from hdrmerge.errors import ResourceError, UsageError, WeightsError
 from hdrmerge.frames import Decisions, FloatArray, RadianceMap
 from hdrmerge.fusion import classic
+from hdrmerge.fusion.displaced import borrow
+from hdrmerge.fusion.fill import fill_clipped
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.fusion.triple import Triple, choose_three
@@ -43,8 +45,9 @@ def decide(
     ``weights``: those that ``config`` asks for, where they are known already.
 
     The classical judgement is its prior: what either of the two sees as moving is rejected, for
-    they miss different things. Raises WeightsError when there are no such weights, ResourceError
-    when memory or the device asked for is missing.
+    they miss different things. Where nothing can be trusted its fill and the classical one are
+    averaged, and what a shorter frame shows displaced is put over both. Raises WeightsError when
+    there are no such weights, ResourceError when memory or the device asked for is missing.
     """
     from hdrmerge.models.bracket import bracket_of
     from hdrmerge.models.decider import Decider
@@ -56,7 +59,8 @@ def decide(
             f"Use --model {weights.model} with them.",
         )
     proxy = stack.proxy(config.proxy_pixels)
-    prior = torch.from_numpy(classic.decide(proxy, noise).trust)[None].to(_device(network))
+    linear, below, judged = classic.judge(proxy, noise)
+    prior = torch.from_numpy(judged)[None].to(_device(network))
     bracket = bracket_of(proxy, noise, unclipped, str(_device(network)))
     try:
         with torch.inference_mode():
@@ -70,11 +74,12 @@ def decide(
         ) from error
     if progress is not None:
         progress("deghost", 1.0)
-    return Decisions(
-        trust=_numpy(decision.trust[0]),
-        fill=_numpy(decision.fill[0].movedim(0, -1)),
-        fill_weight=_numpy(decision.fill_weight[0]),
-    )
+    trust, fill = _numpy(decision.trust[0]), _numpy(decision.fill[0].movedim(0, -1))
+    spread = fill_clipped(proxy, linear, below, trust)
+    if spread is not None:
+        both = np.sqrt(spread * np.maximum(fill, np.float32(1.0)))
+        fill = borrow(proxy, linear, below, trust, both)
+    return Decisions(trust=trust, fill=fill, fill_weight=_numpy(decision.fill_weight[0]))
 
 
 def reconstruct(
