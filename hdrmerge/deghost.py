@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,11 @@ class Method:
     kind: str
     weights: ResolvedWeights | None = None
     refiner: ResolvedWeights | None = None
+
+    def uses_torch(self, device: str) -> bool:
+        """Whether a merge on this device imports torch, which takes a gigabyte."""
+        decides = self.weights is not None and self.weights.model != REFINER
+        return decides or (self.refiner is not None and not _portable(self.refiner, device))
 
 
 def choose_method(config: MergeConfig) -> Method:
@@ -99,12 +105,17 @@ def refine(
     """
     from hdrmerge.fusion.refine import refine as refine_tiles
 
-    if weights.portable is not None and config.device in ("auto", "cpu"):
+    if portable := _portable(weights, config.device):
         from hdrmerge.models.portable import load_portable
 
-        network = load_portable(weights.portable)
+        network = load_portable(portable)
     else:
         from hdrmerge.fusion.learned import load_refiner
 
         network = load_refiner(weights, config.device)
     return refine_tiles(radiance, decisions, stack, noise, network, progress=progress)
+
+
+def _portable(weights: ResolvedWeights, device: str) -> Path | None:
+    """The form of a network that runs without torch, where there is one for the device."""
+    return weights.portable if device in ("auto", "cpu") else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,11 @@ def write_radiance(
         )
     else:
         io.write_hdr(path, result.radiance, result.report, result.settings)
+
+
+def without_place(result: MergeResult) -> MergeResult:
+    """The merge without where the photograph was taken."""
+    return replace(result, settings=replace(result.settings, location=None))
 
 
 def ghost_picture(result: MergeResult, height: int, width: int) -> FloatArray:

@@ -17,6 +17,7 @@ CURVE_WIDTH, CURVE_HEIGHT, CURVE_STOPS = 96, 64, 10
 _MOST_FRAMES = 15  # of a bracket that are shown
 _WIDEST = 4  # times as wide as high: what a panorama is cut to
 _QUALITY = 55
+_MAPPED = 4  # times as high as shown: radiance is tone-mapped at this size
 
 
 def thumbnail(frame: Frame) -> Codes:
@@ -34,27 +35,28 @@ def make_card(
     report: MergeReport,
     response: Response,
     pixels: FloatArray,
-    preview: Codes | None,
     ghosts: FloatArray | None,
     config: TonemapConfig,
 ) -> dict[str, Any]:
     """The pictures of one bracket; ``thumbs`` by file name, in one strip in the report's order."""
-    from hdrmerge.tonemap import tonemap
-
     strip = [thumbs[row.file] for row in report.frames[:_MOST_FRAMES]]
-    if preview is None:
-        preview = tonemap(_shrink(pixels, 3 * PICTURE_HEIGHT), config)
     return {
         "frames": data_uri(np.concatenate(strip, axis=1)),
         "widths": [thumb.shape[1] for thumb in strip],
-        "preview": shown_preview(preview),
+        "preview": shown_preview(pixels, config),
         "ghosts": None if ghosts is None else data_uri(_codes(_shrink(ghosts, PICTURE_HEIGHT))),
         "curve": curve(response),
     }
 
 
-def shown_preview(codes: Codes) -> str:
-    """A preview in the size of the sheet, as a data URI."""
+def shown_preview(pixels: FloatArray, config: TonemapConfig) -> str:
+    """Radiance (H, W, 3) tone-mapped for the sheet, as a data URI.
+
+    Not the preview itself, which may be for HDR screens, or not asked for.
+    """
+    from hdrmerge.tonemap import tonemap
+
+    codes = tonemap(_shrink(pixels, _MAPPED * PICTURE_HEIGHT), config)
     return data_uri(_shrink(codes, PICTURE_HEIGHT))
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from hdrmerge import __version__
 from hdrmerge.config import MergeConfig, TonemapConfig
 from hdrmerge.io.dimensions import read_dimensions
+from hdrmerge.picture import PictureFormat
 
 Product = Literal["radiance", "preview", "ghost_map", "report"]
 
@@ -20,7 +21,8 @@ Product = Literal["radiance", "preview", "ghost_map", "report"]
 class Products:
     """What is written for each bracket beside the radiance; None and False: not asked for.
 
-    ``format`` and ``preview`` are suffixes without dot; ``tonemap`` makes the preview.
+    ``format`` and ``preview`` are suffixes without dot; ``tonemap`` and ``form`` make the preview.
+    ``gps``: files say where the photograph was taken.
     """
 
     format: str = "exr"
@@ -30,6 +32,13 @@ class Products:
     ghost_map: bool = False
     report: bool = False
     tonemap: TonemapConfig = field(default_factory=TonemapConfig)
+    form: PictureFormat = field(default_factory=PictureFormat)
+    gps: bool = True
+
+    @property
+    def half(self) -> bool:
+        """Whether the HDR file holds half floats."""
+        return self.format == "exr" and not self.float32
 
     def suffixes(self) -> dict[Product, str]:
         """What follows a bracket's name in each file that is asked for."""
@@ -55,10 +64,15 @@ class Products:
             asked["response"] = file_sha256(Path(config.response))
         merge = _digest(__version__, asked)
         coding = self.compression if self.format == "exr" else None
-        radiance = _digest(merge, self.format, self.float32, coding)
+        radiance = _digest(merge, self.format, self.float32, coding, self.gps)
         return {
             "radiance": radiance,
-            "preview": _digest(radiance, self.preview, dataclasses.asdict(self.tonemap)),
+            "preview": _digest(
+                radiance,
+                self.preview,
+                dataclasses.asdict(self.tonemap),
+                dataclasses.asdict(self.form),
+            ),
             "ghost_map": _digest(merge, "ghost_map"),
             "report": _digest(merge, "report"),
         }

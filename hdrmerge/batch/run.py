@@ -77,13 +77,14 @@ def run_batch(
     weights = method.weights.sha256 if method.weights else None
     stage = out / STAGE
     clear_stage(out)
+    network = method.uses_torch(options.config.device)
     used = [found.sha256 for found in (method.weights, method.refiner) if found]
     digests = options.products.digests(options.config, "+".join(used) or None)
     summary, jobs = _plan_jobs(plan, out, state, options, weights, digests)
     limits = Limits(1, 1, sys.maxsize)
     if not options.remote:
         needs = [job.memory for job in jobs]
-        limits = choose_limits(options.jobs, options.memory, needs, network=weights is not None)
+        limits = choose_limits(options.jobs, options.memory, needs, network=network)
     if watcher is not None:
         watcher.begin(summary, len(jobs), sum(job.pixels for job in jobs))
     stage.mkdir(exist_ok=True)
@@ -91,7 +92,7 @@ def run_batch(
     try:
         if jobs:
             pool = options.pool or (
-                lambda: LocalPool(limits.jobs, limits.threads, gpus=_gpus(options, weights))
+                lambda: LocalPool(limits.jobs, limits.threads, gpus=_gpus(options, network))
             )
             run.through(pool, jobs)
     finally:
@@ -163,8 +164,8 @@ def _plan_jobs(
     return summary, jobs
 
 
-def _gpus(options: BatchOptions, weights: str | None) -> int:
-    if weights is None or options.config.device not in ("auto", "cuda"):
+def _gpus(options: BatchOptions, network: bool) -> int:
+    if not network or options.config.device not in ("auto", "cuda"):
         return 0
     from hdrmerge.models.device import count_gpus
 

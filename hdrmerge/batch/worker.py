@@ -25,7 +25,7 @@ from hdrmerge.errors import (
 )
 
 if TYPE_CHECKING:
-    from hdrmerge.frames import CaptureSettings, Codes, FloatArray
+    from hdrmerge.frames import CaptureSettings, FloatArray
 
 
 def work(job: Job) -> Outcome:
@@ -67,22 +67,27 @@ def failure_of(error: BaseException) -> Failure:
 def _merge(job: Job) -> dict[str, Any]:
     from hdrmerge import io
     from hdrmerge.batch.card import make_card, thumbnail
+    from hdrmerge.memory import keep_freed_blocks
     from hdrmerge.pipeline import merge_stack
-    from hdrmerge.results import ghost_picture, write_radiance
+    from hdrmerge.results import ghost_picture, without_place, write_radiance
+
+    keep_freed_blocks()
 
     paths = [Path(file) for file in job.files]
     inputs = tuple(_look(path) for path in paths)
     _check_copies(inputs)
     frames = io.read_frames(paths)
     thumbs = {frame.path.name: thumbnail(frame) for frame in frames}
-    result = merge_stack(frames, job.config)
+    result = merge_stack(frames, job.config, half=job.products.half)
     del frames
     if result.report.weights_sha256 != job.weights:
         raise WeightsError("The weights are not those that the batch was started with.")
+    if not job.products.gps:
+        result = without_place(result)
 
     staged = _staged(job)
     places = {product: Path(job.stage, name) for product, name in staged.items()}
-    report, response, shape = result.report, result.response, result.radiance.pixels.shape
+    report, response, shape = result.report, result.response, result.radiance.stored.shape
     write_radiance(
         places["radiance"],
         result,
@@ -97,12 +102,13 @@ def _merge(job: Job) -> dict[str, Any]:
     if "report" in places:
         io.write_text(places["report"], report.to_json(indent=2, seconds=False) + "\n")
     pixels, settings = _read_back(places["radiance"])
-    preview = _write_preview(job, pixels, settings) if "preview" in places else None
+    if "preview" in places:
+        _write_preview(job, pixels, settings)
     for path, seen in zip(paths, inputs, strict=True):
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) != (seen.size, seen.mtime_ns):
             raise InputError(f"{path} was changed while it was merged.", "Run the batch again.")
-    card = make_card(thumbs, report, response, pixels, preview, ghosts, job.products.tonemap)
+    card = make_card(thumbs, report, response, pixels, ghosts, job.products.tonemap)
     return {"inputs": inputs, "staged": staged, "report": report.to_dict(), "card": card}
 
 
@@ -111,9 +117,10 @@ def _remake_preview(job: Job) -> dict[str, Any]:
     from hdrmerge.batch.card import shown_preview
 
     assert job.radiance is not None
-    preview = _write_preview(job, *_read_back(Path(job.radiance)))
-    name = _staged(job)["preview"]
-    return {"staged": {"preview": name}, "card": {"preview": shown_preview(preview)}}
+    pixels, settings = _read_back(Path(job.radiance))
+    _write_preview(job, pixels, settings)
+    shown = shown_preview(pixels, job.products.tonemap)
+    return {"staged": {"preview": _staged(job)["preview"]}, "card": {"preview": shown}}
 
 
 def _staged(job: Job) -> dict[Product, str]:
@@ -125,19 +132,16 @@ def _read_back(path: Path) -> tuple[FloatArray, CaptureSettings]:
     """What the file holds, which is what previews are made from: whoever makes one later gets the
     same, and a file that cannot be read is found here."""
     from hdrmerge import io
-    from hdrmerge.io.metadata import settings_of
 
     pixels, facts = io.read_radiance(path)
-    return pixels, settings_of(facts.get("attributes", {}))
+    return pixels, io.settings_of(facts.get("attributes", {}))
 
 
-def _write_preview(job: Job, pixels: FloatArray, settings: CaptureSettings) -> Codes:
-    from hdrmerge import io
-    from hdrmerge.tonemap import tonemap
+def _write_preview(job: Job, pixels: FloatArray, settings: CaptureSettings) -> None:
+    from hdrmerge.picture import write_picture
 
-    codes = tonemap(pixels, job.products.tonemap)
-    io.write_display(Path(job.stage, _staged(job)["preview"]), codes, settings)
-    return codes
+    path = Path(job.stage, _staged(job)["preview"])
+    write_picture(path, pixels, job.products.tonemap, job.products.form, settings)
 
 
 def _look(path: Path) -> Input:

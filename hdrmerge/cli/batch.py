@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,14 +11,12 @@ import typer
 from hdrmerge.cli.batch_options import (
     FINDING,
     RUNNING,
-    Exposure,
     Format,
     Frames,
     GhostMap,
     Jobs,
     Memory,
     Name,
-    Operator,
     Overwrite,
     Prefer,
     Preview,
@@ -44,13 +41,22 @@ from hdrmerge.cli.options import (
     Response,
     Tile,
     Weights,
+    make_folder,
 )
+from hdrmerge.cli.picture_options import Gps, Hdr
 from hdrmerge.cli.plan import offer_plan
-from hdrmerge.config import DEFAULT_OPERATOR, MergeConfig
+from hdrmerge.cli.tonemap_options import (
+    Colour,
+    Exposure,
+    Op,
+    Saturation,
+    Set,
+    preview_config,
+)
+from hdrmerge.config import MergeConfig
 from hdrmerge.errors import (
     InputError,
     InterruptedBatchError,
-    OutputError,
     PartialError,
     ResourceError,
     UsageError,
@@ -92,8 +98,13 @@ def batch(
     name: Name = None,
     format: Format = "exr",
     preview: Preview = "jpg",
-    op: Operator = DEFAULT_OPERATOR,
+    op: Op = None,
+    settings: Set = None,
     exposure: Exposure = 0.0,
+    colour: Colour = None,
+    saturation: Saturation = None,
+    hdr: Hdr = False,
+    gps: Gps = True,
     ghost_map: GhostMap = False,
     report: Report = False,
     float32: Float32 = False,
@@ -161,8 +172,9 @@ def batch(
     products = make_products(
         format=format,
         preview=preview,
-        op=op,
-        exposure=exposure,
+        tonemap=preview_config(op, settings, exposure, colour, saturation),
+        hdr=hdr,
+        gps=gps,
         ghost_map=ghost_map,
         report=report,
         float32=float32,
@@ -189,12 +201,7 @@ def check_folder(output: Path, folders: list[Path]) -> None:
                 f"{output} is both searched and written to.",
                 f"Choose a folder of its own, such as {output / 'hdr'}.",
             )
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{output} cannot be made: {error.strerror}.") from error
-    if not os.access(output, os.W_OK):
-        raise OutputError(f"The folder {output} may not be written to.", "Choose another.")
+    make_folder(output)
 
 
 def find_plan(folders: list[Path], options: FindOptions, console: Console) -> Plan:

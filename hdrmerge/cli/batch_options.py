@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -41,14 +42,8 @@ Format = Annotated[
     Literal["exr", "hdr"], typer.Option(help="Of the HDR files.", rich_help_panel=FILES)
 ]
 Preview = Annotated[
-    Literal["jpg", "png", "tif", "none"],
-    typer.Option(help="Tone-mapped pictures beside the HDR files.", rich_help_panel=FILES),
-]
-Operator = Annotated[
-    str, typer.Option(help="Tone-mapping operator of the previews.", rich_help_panel=FILES)
-]
-Exposure = Annotated[
-    float, typer.Option(help="Brighten the previews by stops.", rich_help_panel=FILES)
+    Literal["jpg", "png", "tif", "avif", "jxl", "none"],
+    typer.Option(help="Pictures beside the HDR files.", rich_help_panel=FILES),
 ]
 GhostMap = Annotated[
     bool,
@@ -100,18 +95,25 @@ def make_products(
     *,
     format: str,
     preview: str,
-    op: str,
-    exposure: float,
+    tonemap: TonemapConfig,
+    hdr: bool,
+    gps: bool,
     ghost_map: bool,
     report: bool,
     float32: bool,
     compression: str,
 ) -> Products:
-    """What to write; raises UsageError for an unknown operator."""
+    """What to write; raises UsageError for a preview that there cannot be."""
     from hdrmerge.batch.job import Products
-    from hdrmerge.tonemap import find_operator
+    from hdrmerge.picture import PictureFormat
 
-    find_operator(op).check({})
+    form = PictureFormat(hdr=hdr)
+    if preview != "none":
+        form.check(Path(f"preview.{preview}"))
+    elif hdr:
+        raise UsageError(
+            "--hdr is about the previews, and none are asked for.", "Leave out --preview none."
+        )
     return Products(
         format=format,
         float32=float32,
@@ -119,7 +121,9 @@ def make_products(
         preview=None if preview == "none" else preview,
         ghost_map=ghost_map,
         report=report,
-        tonemap=TonemapConfig(operator=op, exposure=exposure),
+        tonemap=tonemap,
+        form=form,
+        gps=gps,
     )
 
 

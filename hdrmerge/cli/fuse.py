@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import filecmp
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,11 +12,11 @@ import typer
 
 from hdrmerge.cli.console import Console
 from hdrmerge.cli.options import (
+    DISPLAY_SUFFIXES,
     EXPOSURE,
     FILES,
     GHOSTS,
     HDR_SUFFIXES,
-    PICTURE_SUFFIXES,
     Align,
     Compression,
     Deghost,
@@ -32,24 +32,22 @@ from hdrmerge.cli.options import (
     check_output,
     choose_reference,
     expand_paths,
+    make_folder,
     parse_numbers,
 )
 from hdrmerge.cli.picture_options import Gps, Hdr
 from hdrmerge.cli.report import show_report
 from hdrmerge.cli.tonemap_options import (
-    ALL,
     Colour,
     Exposure,
     Op,
     Saturation,
     Set,
-    tonemap_config,
+    preview_config,
 )
-from hdrmerge.config import Colour as ColourName
 from hdrmerge.config import MergeConfig, TonemapConfig
 from hdrmerge.errors import OutputError, StackError, UsageError
-from hdrmerge.picture import PICTURE_SUFFIXES as PREVIEW_SUFFIXES
-from hdrmerge.picture import PictureFormat
+from hdrmerge.picture import PICTURE_SUFFIXES, PictureFormat
 
 if TYPE_CHECKING:
     from hdrmerge.pipeline import MergeResult
@@ -155,10 +153,12 @@ def fuse(
 ) -> None:
     """Fuses a bracket of photographs into one HDR file."""
     console = Console(quiet=quiet, as_json=as_json)
+    given = {"op": op, "set": settings, "exposure": exposure, "colour": colour}
+    check_useful(preview, **given, saturation=saturation is not None, hdr=hdr)
     outputs = Outputs(
         radiance=output,
         preview=preview,
-        tonemap=preview_config(preview, op, settings, exposure, colour, saturation, hdr),
+        tonemap=preview_config(op, settings, exposure, colour, saturation),
         form=PictureFormat(hdr=hdr),
         gps=gps,
         ghost_map=ghost_map,
@@ -194,31 +194,14 @@ def fuse(
         console.say(f"Wrote {output}.")
 
 
-def preview_config(
-    preview: Path | None,
-    op: str | None,
-    settings: list[str] | None,
-    exposure: float,
-    colour: ColourName | None,
-    saturation: float | None,
-    hdr: bool,
-) -> TonemapConfig:
-    """How the preview is tone-mapped; raises UsageError, also where there is none to be made."""
-    given = (op, settings or None, exposure or None, colour, saturation, hdr or None)
-    names = ("--op", "--set", "--exposure", "--colour", "--saturation", "--hdr")
-    useless = [name for name, value in zip(names, given, strict=True) if value is not None]
+def check_useful(preview: Path | None, **options: object) -> None:
+    """Raise UsageError for options of the preview where none is to be made."""
+    useless = [name for name, value in options.items() if value]
     if preview is None and useless:
         raise UsageError(
-            f"{useless[0]} is about the preview, and none is asked for.",
+            f"--{useless[0]} is about the preview, and none is asked for.",
             "Add --preview FILE, or use `hdrmerge tonemap` on the HDR file later.",
         )
-    config = tonemap_config(op, settings, exposure, colour, saturation)
-    if config.operator == ALL:
-        raise UsageError(
-            "The preview is one picture, and --op all makes a sheet of them.",
-            "Name an operator, or use `hdrmerge tonemap --op all` on the HDR file later.",
-        )
-    return config
 
 
 def check_bracket(paths: list[Path], config: MergeConfig) -> None:
@@ -252,8 +235,8 @@ def check_outputs(outputs: Outputs, inputs: list[Path]) -> None:
     """Raise before any work where an output could not be written."""
     check_output(outputs.radiance, HDR_SUFFIXES, inputs)
     wanted = [
-        (outputs.preview, PREVIEW_SUFFIXES),
-        (outputs.ghost_map, PICTURE_SUFFIXES),
+        (outputs.preview, PICTURE_SUFFIXES),
+        (outputs.ghost_map, DISPLAY_SUFFIXES),
         (outputs.report, (".json",)),
     ]
     taken = {outputs.radiance.resolve()}
@@ -268,16 +251,6 @@ def check_outputs(outputs: Outputs, inputs: list[Path]) -> None:
         outputs.form.check(outputs.preview)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder where it is absent; raises OutputError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"{folder} cannot be made: {error.strerror}.", "Choose another."
-        ) from error
-
-
 def fuse_files(
     paths: list[Path], *, outputs: Outputs, config: MergeConfig, console: Console
 ) -> MergeReport:
@@ -285,6 +258,7 @@ def fuse_files(
     from hdrmerge import io
     from hdrmerge.memory import keep_freed_blocks
     from hdrmerge.pipeline import Clock, merge_stack
+    from hdrmerge.results import without_place
 
     keep_freed_blocks()
     with console.progress() as progress:
@@ -295,7 +269,7 @@ def fuse_files(
         result = merge_stack(frames, config, half=half, progress=progress)
         del frames
         if not outputs.gps:
-            result = replace(result, settings=replace(result.settings, location=None))
+            result = without_place(result)
         with clock.stage("write"):
             write_results(result, outputs)
     report = result.report

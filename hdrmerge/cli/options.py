@@ -18,7 +18,7 @@ Json = Annotated[
 ]
 
 HDR_SUFFIXES = (".exr", ".hdr")
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+DISPLAY_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")  # what io.write_display writes
 
 # panels of the help, and the options of a merge that `fuse`, `batch` and `watch` share
 FILES = "Files"
@@ -131,6 +131,18 @@ def check_output(path: Path, suffixes: tuple[str, ...], inputs: list[Path]) -> N
         )
     if any(path.exists() and source.samefile(path) for source in inputs if source.exists()):
         raise UsageError(f"{path} is one of the inputs.", "Choose another name for the output.")
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder where it is absent; raises OutputError also where it may not be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder} cannot be made: {error.strerror}.", "Choose another folder."
+        ) from error
+    if not os.access(folder, os.W_OK):
+        raise OutputError(f"The folder {folder} may not be written to.", "Choose another folder.")
 
 
 def parse_numbers(text: str, option: str) -> tuple[float, ...]:

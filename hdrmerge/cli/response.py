@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.options import Json, Quiet, check_output, expand_paths, parse_numbers
+from hdrmerge.cli.options import (
+    DISPLAY_SUFFIXES,
+    Json,
+    Quiet,
+    check_output,
+    expand_paths,
+    parse_numbers,
+)
 from hdrmerge.config import MergeConfig
 
 if TYPE_CHECKING:
@@ -65,7 +72,7 @@ def response(
     if output is not None:
         check_output(output, (".json",), paths)
     if plot is not None:
-        check_output(plot, (".png", ".jpg", ".jpeg", ".tif", ".tiff"), paths)
+        check_output(plot, DISPLAY_SUFFIXES, paths)
     config = MergeConfig(
         ev=parse_numbers(ev, "--ev") if ev else None,
         times=parse_numbers(times, "--times") if times else None,

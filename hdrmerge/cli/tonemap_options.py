@@ -121,6 +121,23 @@ def tonemap_config(
     return config.TonemapConfig(name, exposure, parameters, colour, saturation)
 
 
+def preview_config(
+    op: str | None,
+    settings: list[str] | None,
+    exposure: float,
+    colour: config.Colour | None,
+    saturation: float | None,
+) -> config.TonemapConfig:
+    """As ``tonemap_config``, for a preview, which is one picture."""
+    asked = tonemap_config(op, settings, exposure, colour, saturation)
+    if asked.operator == ALL:
+        raise UsageError(
+            "The preview is one picture, and --op all makes a sheet of them.",
+            "Name an operator, or use `hdrmerge tonemap --op all` on the HDR file later.",
+        )
+    return asked
+
+
 def parse_settings(settings: list[str]) -> dict[str, float]:
     """Numbers by name of what ``--set`` was given; raises UsageError for what is no NAME=VALUE."""
     parameters: dict[str, float] = {}

@@ -12,14 +12,12 @@ from hdrmerge.cli.batch import check_folder, merge_plan
 from hdrmerge.cli.batch_options import (
     FINDING,
     RUNNING,
-    Exposure,
     Format,
     Frames,
     GhostMap,
     Jobs,
     Memory,
     Name,
-    Operator,
     Prefer,
     Preview,
     Report,
@@ -42,7 +40,16 @@ from hdrmerge.cli.options import (
     Tile,
     Weights,
 )
-from hdrmerge.config import DEFAULT_OPERATOR, MergeConfig
+from hdrmerge.cli.picture_options import Gps, Hdr
+from hdrmerge.cli.tonemap_options import (
+    Colour,
+    Exposure,
+    Op,
+    Saturation,
+    Set,
+    preview_config,
+)
+from hdrmerge.config import MergeConfig
 from hdrmerge.errors import InputError, PartialError, UsageError
 
 
@@ -68,8 +75,13 @@ def watch(
     name: Name = None,
     format: Format = "exr",
     preview: Preview = "jpg",
-    op: Operator = DEFAULT_OPERATOR,
+    op: Op = None,
+    settings: Set = None,
     exposure: Exposure = 0.0,
+    colour: Colour = None,
+    saturation: Saturation = None,
+    hdr: Hdr = False,
+    gps: Gps = True,
     ghost_map: GhostMap = False,
     report: Report = False,
     float32: Float32 = False,
@@ -115,8 +127,9 @@ def watch(
     products = make_products(
         format=format,
         preview=preview,
-        op=op,
-        exposure=exposure,
+        tonemap=preview_config(op, settings, exposure, colour, saturation),
+        hdr=hdr,
+        gps=gps,
         ghost_map=ghost_map,
         report=report,
         float32=float32,
