@@ -61,14 +61,16 @@ def auto(
     fade = np.clip((shown - _FADE[0]) / (_FADE[1] - _FADE[0]), 0, 1) ** 0.5 * np.float32(detail)
 
     def band(rows: slice) -> None:
+        import cv2
+
         smooth = slope[rows] * logs[rows]
         smooth += offset[rows]
         fine = logs[rows] - smooth
         smooth -= np.float32(low)
         smooth *= np.float32((_STEPS - 1) / (high - low))
         index = np.clip(smooth, 0, _STEPS - 1, out=smooth).astype(np.uint16)
-        fine *= np.take(fade, index)
-        fine += np.take(shown, index)
+        fine *= cv2.LUT(index, fade)
+        fine += cv2.LUT(index, shown)
         logs[rows] = _shoulder(np.exp2(fine, out=fine))
 
     in_bands(picture.shape, band)

@@ -53,8 +53,15 @@ def _ratio(
     rgb: FloatArray, luminance: FloatArray, shown: FloatArray, saturation: float
 ) -> FloatArray:
     """All three channels scaled alike; then Mantiuk et al. 2009, eq. 2: luminance holds."""
-    ratio = (shown / np.maximum(luminance, _TINY))[..., None]
-    return saturate(np.asarray(rgb * ratio, dtype=np.float32), shown, saturation)
+    ratio = np.asarray(shown / np.maximum(luminance, _TINY), np.float32)
+    return saturate(times(rgb, ratio), shown, saturation)
+
+
+def times(rgb: FloatArray, factor: FloatArray) -> FloatArray:
+    """(H, W, 3) times (H, W): four times as fast as broadcasting over so short an axis."""
+    import cv2
+
+    return np.asarray(cv2.multiply(rgb, cv2.merge([factor] * 3)), np.float32).reshape(rgb.shape)
 
 
 def saturate(linear: FloatArray, shown: FloatArray, saturation: float) -> FloatArray:
@@ -133,6 +140,8 @@ def fit_gamut(linear: FloatArray, shown: FloatArray) -> FloatArray:
     is needed: hue and luminance hold and saturation gives way, where clipping would turn a red
     lamp orange and a blue sky cyan.
     """
+    if not linear.max(initial=0.0) > 1.0:
+        return np.clip(linear, np.float32(0.0), np.float32(1.0), out=linear)
     # three planes at a time: numpy reduces over a short last axis ten times slower
     peak = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2]).ravel()
     over = np.flatnonzero(peak > 1.0)

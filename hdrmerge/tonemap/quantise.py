@@ -33,15 +33,22 @@ def encode(linear: FloatArray, bits: int, *, top: int = 0, dither: bool = False)
     """
     if bits != 8:
         return quantise(srgb_encode(linear), bits)
-    index = (linear * np.float32(_STEPS - 1) + np.float32(0.5)).astype(np.uint16)
-    fine = np.take(_table(), index)
+    import cv2
+
+    index = cv2.addWeighted(linear, _STEPS - 1, linear, 0.0, 0.0, dtype=cv2.CV_16U)
+    fine = np.asarray(cv2.LUT(index, _table()), np.uint16).reshape(linear.shape)
     if dither:
         height, width = linear.shape[:2]
-        across = np.repeat(thresholds()[:, np.arange(width) % _TILE], 3, axis=1)
-        fine.reshape(height, -1)[:] += across[np.arange(top, top + height) % _TILE]
+        fine.reshape(height, -1)[:] += _across(width)[np.arange(top, top + height) % _TILE]
     else:
         fine += np.uint16(128)
     return np.asarray(np.right_shift(fine, 8, out=fine).astype(np.uint8))
+
+
+@functools.lru_cache(maxsize=4)
+def _across(width: int) -> NDArray[np.uint16]:
+    """The thresholds of rows of a picture, three times for each of ``width`` pixels."""
+    return np.repeat(thresholds()[:, np.arange(width) % _TILE], 3, axis=1)
 
 
 @functools.cache
