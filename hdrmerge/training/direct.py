@@ -6,31 +6,26 @@ bit for bit on a CPU.
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hdrmerge.errors import InputError, UsageError
-from hdrmerge.io.atomic import atomic_path, write_bytes
 from hdrmerge.models.bracket import mu_law
-from hdrmerge.models.checkpoint import checkpoint_bytes, load_checkpoint
+from hdrmerge.models.checkpoint import load_checkpoint
 from hdrmerge.models.registry import build, find_model
 from hdrmerge.training.direct_config import DirectConfig
 from hdrmerge.training.folders import Folders, cut_patch
 from hdrmerge.training.losses import motion_emphasised
 from hdrmerge.training.pool import VALIDATION_SEED, Examples, cut, example, fill, source_of
 from hdrmerge.training.render import render_patch
+from hdrmerge.training.run import Tell, Trainee, follow, open_run
 
-STATE, CURVES, SCORES = "state.pt", "curves.csv", "validation.jsonl"
-COLUMNS = ("step", "loss", "norm", "rate")
+COLUMNS = ("loss", "norm", "rate")
 FLOOR = 0.01  # of the rate, at the end of the cosine
 
 
@@ -48,99 +43,43 @@ def rate_at(step: int, config: DirectConfig) -> float:
     return config.rate * rise * (FLOOR + (1.0 - FLOOR) * fall)
 
 
-@dataclass(slots=True)
-class Run:
-    """A run in progress; ``forward`` is ``model``, compiled where that was asked for."""
+def fresh(config: DirectConfig) -> Trainee:
+    """A run at step 0: weights drawn from the seed, those of ``config.start`` where they fit."""
+    trainee = Trainee.fresh(
+        lambda: build(config.network, config.model),
+        config.seed,
+        config.device,
+        config.rate,
+        config.weight_decay,
+    )
+    if config.start is not None:
+        given = load_checkpoint(Path(config.start)).tensors
+        own = trainee.model.state_dict()
+        fitting = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+        trainee.model.load_state_dict(fitting, strict=False)
+        trainee.average.load_state_dict(trainee.model.state_dict())
+    return trainee
 
-    config: DirectConfig
-    model: nn.Module
-    average: nn.Module
-    forward: Callable[[Tensor], Tensor]
-    optimizer: torch.optim.AdamW
-    step: int = 0
 
-    @classmethod
-    def fresh(cls, config: DirectConfig) -> Run:
-        """A run at step 0, its weights drawn from the seed."""
-        torch.manual_seed(config.seed)
-        model, average = (_placed(build(config.network, config.model), config) for _ in range(2))
-        if config.start is not None:
-            given = load_checkpoint(Path(config.start)).tensors
-            own = model.state_dict()
-            fitting = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
-            model.load_state_dict(fitting, strict=False)
-        average.load_state_dict(model.state_dict())
-        forward: Any = torch.compile(model) if config.compile else model
-        optimizer = torch.optim.AdamW(
-            model.parameters(), lr=config.rate, weight_decay=config.weight_decay
-        )
-        return cls(config, model, average, forward, optimizer)
-
-    def save(self, path: Path) -> None:
-        """Write everything that ``load`` needs, atomically."""
-        state = {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-        }
-        with atomic_path(path) as temporary:
-            torch.save(state, temporary)
-
-    def load(self, path: Path) -> None:
-        """Go on from a checkpoint. Raises InputError when it is not of such a network."""
-        try:
-            state = torch.load(path, map_location=self.config.device, weights_only=True)
-            self.model.load_state_dict(state["model"])
-            self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.step = int(state["step"])
-        except (RuntimeError, KeyError, ValueError, EOFError) as error:
-            raise InputError(
-                f"{path} is not a checkpoint of this configuration.", "Start anew in another --out."
-            ) from error
-
-    def advance(self, batch: Examples) -> dict[str, float]:
-        """One step of the optimiser, skipped where it is not finite."""
-        config = self.config
-        batch = Examples(*(tensor.to(config.device) for tensor in batch))
-        rate = rate_at(self.step, config)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        kind = torch.device(config.device).type
-        with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bf16"):
-            output = self.forward(batch.encoded())
-        loss = motion_emphasised(
-            output.float(),
-            batch.target,
-            batch.moving,
-            batch.clipped(),
-            motion=config.loss.motion,
-            saturated=config.loss.clipped,
-        )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), config.clip)
-        if torch.isfinite(norm):
-            self.optimizer.step()
-        self.step += 1
-        keep = min(config.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            pairs = zip(self.average.parameters(), self.model.parameters(), strict=True)
-            for mean, new in pairs:
-                mean.lerp_(new, 1.0 - keep)
-        return {"loss": loss.item(), "norm": float(norm), "rate": rate}
-
-    def export(self, path: Path) -> None:
-        """Write the averaged weights at half precision as a file for ``--weights``."""
-        tensors = {name: t.half() for name, t in self.average.state_dict().items()}
-        about = {
-            "seed": str(self.config.seed),
-            "steps": str(self.step),
-            "stops": ",".join(f"{stop:g}" for stop in self.config.stops),
-        }
-        model = find_model(self.config.network).name
-        write_bytes(path, checkpoint_bytes(model, self.average.config, tensors, about))
+def advance(
+    trainee: Trainee, forward: Callable[[Tensor], Tensor], config: DirectConfig, batch: Examples
+) -> dict[str, float]:
+    """One step; ``forward`` is the trainee's model, compiled where that was asked for."""
+    batch = Examples(*(tensor.to(config.device) for tensor in batch))
+    kind = torch.device(config.device).type
+    with torch.autocast(kind, torch.bfloat16, enabled=config.precision == "bf16"):
+        output = forward(batch.encoded())
+    loss = motion_emphasised(
+        output.float(),
+        batch.target,
+        batch.moving,
+        batch.clipped(),
+        motion=config.loss.motion,
+        saturated=config.loss.clipped,
+    )
+    rate = rate_at(trainee.step, config)
+    norm = trainee.learn(loss, rate=rate, clip=config.clip, ema=config.ema)
+    return {"loss": loss.item(), "norm": norm, "rate": rate}
 
 
 def train_direct(
@@ -149,9 +88,9 @@ def train_direct(
     *,
     resume: bool = False,
     pool: Examples | None = None,
-    tell: Callable[[int, dict[str, float]], None] | None = None,
-    scored: Callable[[int, dict[str, float]], None] | None = None,
-) -> Run:
+    tell: Tell | None = None,
+    scored: Tell | None = None,
+) -> Trainee:
     """Run a training, or go on with the one in ``out``.
 
     ``pool``: brackets rendered already, for runs that share them. ``tell`` hears of every step,
@@ -159,46 +98,51 @@ def train_direct(
     (JSON lines), and at the end the weights. Raises UsageError when ``out`` holds a run and
     ``resume`` is not asked for.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    state = out / STATE
-    if state.exists() and not resume:
-        raise UsageError(f"{out} already holds a run.", "Add --resume, or choose another --out.")
-    run = Run.fresh(config)
-    if state.exists():
-        run.load(state)
-    (out / "config.json").write_text(json.dumps(asdict(config), indent=1), encoding="utf-8")
+    trainee = fresh(config)
+    open_run(out, trainee, asdict(config), resume=resume)
+    forward: Any = torch.compile(trainee.model) if config.compile else trainee.model
     held_out = validation_examples(config)
+
+    def steps() -> Iterator[dict[str, float]]:
+        for step, brackets in _rounds(config, pool, trainee.step):
+            yield advance(trainee, forward, config, cut(brackets, config, step))
+
+    follow(
+        trainee,
+        config,
+        out,
+        steps(),
+        COLUMNS,
+        validate=lambda: validate(trainee.average, held_out),
+        tell=tell,
+        scored=scored,
+    )
+    export(trainee, config, out / weights_name(config))
+    return trainee
+
+
+def export(trainee: Trainee, config: DirectConfig, path: Path) -> None:
+    """Write the averaged weights; their header says the spacing they know."""
+    stops = ",".join(f"{stop:g}" for stop in config.stops)
+    model = find_model(config.network).name
+    trainee.export(path, model, trainee.average.config, config.seed, stops=stops)
+
+
+def _rounds(
+    config: DirectConfig, pool: Examples | None, first: int
+) -> Iterator[tuple[int, Examples]]:
+    """The steps from ``first`` to the end, each with the brackets that it is cut from: ``pool``,
+    or those rendered for its round."""
     source = None if pool is not None and not config.renew else source_of(config, "train")
     round_ = -1
-    saved = time.monotonic()
-    rows = _kept_rows(out / CURVES, run.step)
-    with (out / CURVES).open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle)
-        writer.writerows([COLUMNS, *rows])
-        while run.step < config.steps:
-            due = run.step // config.renew if config.renew else 0
-            if due != round_ and source is not None:
-                pool = None  # both at once may be more than there is memory for
-                pool = fill(source, config, due)
-            round_ = due
-            assert pool is not None
-            parts = run.advance(cut(pool, config, run.step))
-            writer.writerow([run.step, *(f"{parts[name]:.6g}" for name in COLUMNS[1:])])
-            if tell is not None:
-                tell(run.step, parts)
-            last = run.step == config.steps
-            if last or time.monotonic() - saved > 60 * config.save_minutes:
-                handle.flush()
-                run.save(state)
-                saved = time.monotonic()
-            if held_out and (last or run.step % config.validate_every == 0):
-                table = validate(run.average, held_out)
-                with (out / SCORES).open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps({"step": run.step, **table}) + "\n")
-                if scored is not None:
-                    scored(run.step, table)
-    run.export(out / weights_name(config))
-    return run
+    for step in range(first, config.steps):
+        due = step // config.renew if config.renew else 0
+        if due != round_ and source is not None:
+            pool = None  # both at once may be more than there is memory for
+            pool = fill(source, config, due)
+        round_ = due
+        assert pool is not None
+        yield step, pool
 
 
 def validation_examples(config: DirectConfig) -> list[Examples]:
@@ -241,17 +185,3 @@ def validate(network: nn.Module, batches: list[Examples]) -> dict[str, float]:
         for name, (error, count) in sums.items()
         if count
     }
-
-
-def _kept_rows(path: Path, step: int) -> list[list[str]]:
-    """What an earlier part of the run logged; what is beyond ``step`` will be written again."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))[1:]
-    return [row for row in rows if row and int(row[0]) <= step]
-
-
-def _placed(network: nn.Module, config: DirectConfig) -> nn.Module:
-    # mypy: torch's stubs know no memory_format alone
-    return network.to(config.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

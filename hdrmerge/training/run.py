@@ -148,7 +148,9 @@ def follow(
                 trainee.save(out / STATE)
                 saved = time.monotonic()
             if last or trainee.step % schedule.validate_every == 0:
-                note(out, trainee.step, validate(), scored)
+                table = validate()
+                if table:
+                    note(out, trainee.step, table, scored)
 
 
 def note(out: Path, step: int, table: dict[str, float], scored: Tell | None) -> None:

@@ -181,11 +181,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
 
 def test_a_run_can_start_from_weights_of_a_related_network(folder: Path, tmp_path: Path) -> None:
     """Encoder and merging part are taken, the attention, which differs, is drawn anew."""
-    given = direct.Run.fresh(config_for(folder, seed=7))
-    given.export(tmp_path / "ahdrnet.safetensors")
+    other = config_for(folder, seed=7)
+    given = direct.fresh(other)
+    direct.export(given, other, tmp_path / "ahdrnet.safetensors")
     config = config_for(folder, network="sk-ahdrnet", start=str(tmp_path / "ahdrnet.safetensors"))
-    start = direct.Run.fresh(config).model.state_dict()
-    anew = direct.Run.fresh(dataclasses.replace(config, start=None)).model.state_dict()
+    start = direct.fresh(config).model.state_dict()
+    anew = direct.fresh(dataclasses.replace(config, start=None)).model.state_dict()
     for name, tensor in given.model.state_dict().items():
         if name.startswith(("encoder", "merge")):
             torch.testing.assert_close(start[name], tensor.half().float())
@@ -206,7 +207,7 @@ def test_a_run_learns_and_leaves_weights_that_load(folder: Path, tmp_path: Path)
         precision="bf16",
         data=dataclasses.replace(GENTLE, static=0.0),
     )
-    start = direct.validate(direct.Run.fresh(config).average, direct.validation_examples(config))
+    start = direct.validate(direct.fresh(config).average, direct.validation_examples(config))
     direct.train_direct(config, tmp_path, scored=lambda step, table: tables.append(table))
     assert len(tables) == 2 and tables[-1]["whole"] > start["whole"] + 1
     path = tmp_path / "kalantari.safetensors"
