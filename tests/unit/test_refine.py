@@ -209,3 +209,77 @@ def test_a_broken_portable_file_is_said(tmp_path: Path) -> None:
 
 def test_config_refines_by_default() -> None:
     assert MergeConfig().refine
+
+
+def tiny_run(folder: Path) -> Any:
+    """A configuration of a training of seconds, on a scene written into ``folder``."""
+    from hdrmerge.frames import RadianceMap
+    from hdrmerge.io import write_exr
+    from hdrmerge.training.noise_patches import NoiseConfig
+    from hdrmerge.training.refine import RefineConfig
+
+    rng = np.random.default_rng(4)
+    for name in ("a", "b"):
+        pixels = np.exp(rng.normal(0, 0.4, (120, 160, 3)) + 2 * scene()[:120, :160] * 20)
+        write_exr(folder / f"{name}.exr", RadianceMap(pixels.astype(np.float32)), float32=True)
+    return RefineConfig(
+        network="refiner",
+        scenes=str(folder),
+        pool=6,
+        steps=4,
+        batch=2,
+        validate_every=4,
+        validation_patches=2,
+        precision="fp32",
+        data=NoiseConfig(patch=32),
+        model=RefinerConfig((8, 8, 8)),
+    )
+
+
+def test_training_resumes_bit_for_bit(tmp_path: Path) -> None:
+    import dataclasses
+
+    from hdrmerge.training.refine import WEIGHTS, train_refiner
+
+    (tmp_path / "scenes").mkdir()
+    config = tiny_run(tmp_path / "scenes")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        train_refiner(config, tmp_path / "whole")
+
+        def stop(step: int, parts: dict[str, float]) -> None:
+            if step == 2:
+                raise KeyboardInterrupt
+
+        often = dataclasses.replace(config, save_minutes=0.0)
+        with pytest.raises(KeyboardInterrupt):
+            train_refiner(often, tmp_path / "cut", tell=stop)
+        train_refiner(often, tmp_path / "cut", resume=True)
+    finally:
+        torch.set_num_threads(threads)
+    files = [(tmp_path / run / WEIGHTS).read_bytes() for run in ("whole", "cut")]
+    assert files[0] == files[1]
+    assert len((tmp_path / "whole" / "curves.csv").read_text().splitlines()) == 5
+
+
+@pytest.mark.slow
+def test_the_recipe_learns_in_a_hundred_steps(tmp_path: Path) -> None:
+    import dataclasses
+
+    from hdrmerge.training.noise_patches import NoiseConfig
+    from hdrmerge.training.refine import train_refiner
+
+    (tmp_path / "scenes").mkdir()
+    config = dataclasses.replace(
+        tiny_run(tmp_path / "scenes"),
+        pool=40,
+        steps=100,
+        batch=4,
+        validate_every=100,
+        validation_patches=8,
+        data=NoiseConfig(patch=64),
+    )
+    tables: list[dict[str, float]] = []
+    train_refiner(config, tmp_path / "run", scored=lambda step, table: tables.append(table))
+    assert tables[-1]["gain in mu-law"] > 0.5
