@@ -55,7 +55,7 @@ def test_folders_become_hdr_files(hdrmerge: Command, photographs: Path, tmp_path
     names = ("kitchen/IMG_0001-0003", "garden/IMG_0001-0003")
     ends = (".exr", ".jpg", ".ghosts.png")
     assert files(out) == OWN | {f"{name}{end}" for name in names for end in ends}
-    assert "2 of 2 brackets are merged (2 now), 1 single" in done.err
+    assert "2 of 2 brackets are merged (2 now), 1 single shot was left out;" in done.err
     report = json.loads((out / "report.json").read_text())
     assert report["totals"] == {
         "merged": 2,

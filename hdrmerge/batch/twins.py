@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -34,12 +35,15 @@ def drop_twins(
     rank = _ORDER[options.prefer].index
     for key in (_beside, _across):
         kept = []
-        for group in _groups(photos, key):
+        groups = _groups(photos, key)
+        strangers = _strangers(groups)
+        for group in groups:
             group.sort(key=lambda p: (rank(p.kind), p.file))
             firsts: list[Photo] = []
             for other in group:
                 same = (p for p in firsts if p.kind != other.kind and _one_shot(p, other))
-                first = next(same, None)
+                near = (p for p in same if _folders(p, other) not in strangers)
+                first = next((p for p in near if not _rivals(p, other, group)), None)
                 if first is None:
                     firsts.append(other)
                 else:
@@ -102,6 +106,31 @@ def _one_shot(a: Photo, b: Photo) -> bool:
     when = a.time is None or b.time is None or abs(a.time - b.time) <= 1.0
     same_camera = None in (x.camera_model, y.camera_model) or x.camera_model == y.camera_model
     return close and when and same_camera
+
+
+def _folders(a: Photo, b: Photo) -> frozenset[str]:
+    return frozenset((a.folder, b.folder))
+
+
+def _strangers(groups: list[list[Photo]]) -> set[frozenset[str]]:
+    """Pairs of folders of which more files of one name are different shots than are one."""
+    votes: dict[frozenset[str], int] = defaultdict(int)
+    for group in groups:
+        for a, b in combinations(group, 2):
+            if a.kind != b.kind and a.folder != b.folder:
+                votes[_folders(a, b)] += 1 if _one_shot(a, b) else -1
+    return {pair for pair, vote in votes.items() if vote < 0}
+
+
+def _rivals(first: Photo, other: Photo, group: list[Photo]) -> bool:
+    """Whether another file, of another folder, has as much claim to be ``first`` as ``other``."""
+    return first.folder != other.folder and any(
+        p is not other
+        and (p.kind, p.shot.size) == (other.kind, other.shot.size)
+        and p.folder != other.folder
+        and _one_shot(first, p)
+        for p in group
+    )
 
 
 def _groups(items: Iterable[_T], key: Callable[[_T], Hashable]) -> list[list[_T]]:

@@ -260,11 +260,14 @@ def conclude(plan: Plan, summary: Summary, output: Path, console: Console) -> No
     """Say what was done; raise where not everything was."""
     count = summary.count()
     done, total = count["merged"] + count["unchanged"], len(summary.entries)
+    single = len(plan.singles)
+    left_out = f", {single} single shot{'s were' if single > 1 else ' was'} left out"
+    left_out = left_out if single else ""
     if console.as_json:
         console.product((output / "report.json").read_text().rstrip())
     console.say(
-        f"{done} of {total} brackets are merged ({count['merged']} now), "
-        f"{len(plan.singles)} single shots were left out; {output / 'report.json'} says more."
+        f"{done} of {total} brackets are merged ({count['merged']} now){left_out}; "
+        f"{output / 'report.json'} says more."
     )
     again = "The same command goes on where this one stopped."
     if summary.stopped == "interrupted":

@@ -134,6 +134,25 @@ def test_raw_and_jpeg_in_sibling_folders_count_once(tmp_path: Path, rng: Rng) ->
     assert len(plan.duplicates) == 3
 
 
+def test_another_scene_of_the_same_names_is_no_jpeg_of_the_raw(tmp_path: Path, rng: Rng) -> None:
+    """Three folders with the same names and clock: by RAW, and by JPEG of two other scenes."""
+    for name, raw in (("one", "only"), ("two", "no"), ("three", "no")):
+        Card(tmp_path / name, rng, BODY, raw=raw).bracket(make_scene(rng), THREE)
+    plan = find_brackets([tmp_path])
+    assert [b.name for b in plan.brackets] == [
+        f"{n}/IMG_0001-0003" for n in ("one", "three", "two")
+    ]
+    assert plan.duplicates == ()
+
+
+def test_folders_that_differ_in_most_shots_share_none(tmp_path: Path, rng: Rng) -> None:
+    Card(tmp_path / "one", rng, BODY, raw="only").bracket(make_scene(rng), THREE)
+    Card(tmp_path / "two", rng, BODY).bracket(make_scene(rng), (0.0, -3.0, 3.0))
+    plan = find_brackets([tmp_path])
+    assert [b.name for b in plan.brackets] == ["one/IMG_0001-0003", "two/IMG_0001-0003"]
+    assert plan.duplicates == ()
+
+
 def test_copies_and_edited_versions_count_once(tmp_path: Path, rng: Rng) -> None:
     card = Card(tmp_path, rng, BODY)
     card.bracket(make_scene(rng), THREE)
