@@ -50,7 +50,8 @@ OWN = {"hdrmerge-batch.sqlite", "report.json", "index.html"}
 
 def test_folders_become_hdr_files(hdrmerge: Command, photographs: Path, tmp_path: Path) -> None:
     out = tmp_path / "new/out"
-    done = hdrmerge("batch", photographs, "-o", out, "--jobs", 2, "--ghost-map")
+    look = ("--op", "drago2003", "--set", "bias=0.7", "--saturation", 0.5, "--hdr", "--no-gps")
+    done = hdrmerge("batch", photographs, "-o", out, "--jobs", 2, "--ghost-map", *look)
     assert done.code == ExitCode.OK
     names = ("kitchen/IMG_0001-0003", "garden/IMG_0001-0003")
     ends = (".exr", ".jpg", ".ghosts.png")
@@ -68,12 +69,22 @@ def test_folders_become_hdr_files(hdrmerge: Command, photographs: Path, tmp_path
         "unreadable": 0,
     }
     assert report["singles"][0]["file"] == "portrait.jpg"
-    single = tmp_path / "one.exr"
-    hdrmerge("fuse", *sorted((photographs / "garden").iterdir()), "-o", single)
+    single, preview = tmp_path / "one.exr", tmp_path / "one.jpg"
+    hdrmerge(
+        "fuse",
+        *sorted((photographs / "garden").iterdir()),
+        "-o",
+        single,
+        "--preview",
+        preview,
+        *look,
+    )
     assert single.read_bytes() == (out / "garden/IMG_0001-0003.exr").read_bytes()
+    assert preview.read_bytes() == (out / "garden/IMG_0001-0003.jpg").read_bytes()
+    assert b"hdrgm" in preview.read_bytes()
 
     before = files(out)
-    again = hdrmerge("batch", photographs, "-o", out, "--ghost-map", "--json")
+    again = hdrmerge("batch", photographs, "-o", out, "--ghost-map", "--json", *look)
     assert again.json["totals"]["unchanged"] == 2
     assert "2 of 2 brackets are merged already" in again.err
     assert files(out) == before
@@ -143,6 +154,10 @@ def test_failures_are_listed(hdrmerge: Command, photographs: Path, tmp_path: Pat
         (["in", "-o", "out", "--name", "{shoe}"], ExitCode.USAGE, "'{shoe}'"),
         (["in", "-o", "out", "--name", "hdr"], ExitCode.USAGE, "same name"),
         (["in", "-o", "out", "--op", "magic"], ExitCode.USAGE, "'magic'"),
+        (["in", "-o", "out", "--op", "all"], ExitCode.USAGE, "one picture"),
+        (["in", "-o", "out", "--set", "bias"], ExitCode.USAGE, "'bias'"),
+        (["in", "-o", "out", "--preview", "tif", "--hdr"], ExitCode.USAGE, "no TIFF"),
+        (["in", "-o", "out", "--preview", "none", "--hdr"], ExitCode.USAGE, "--preview none"),
         (["in", "-o", "out", "--deghost", "off", "--model", "ahdrnet"], ExitCode.USAGE, "network"),
         (["in", "-o", "out", "--weights", "absent"], ExitCode.WEIGHTS, "'absent'"),
         (["in", "-o", "out", "--frames", "1"], ExitCode.USAGE, "frames"),

@@ -9,6 +9,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from batch_tools import (
@@ -21,6 +22,7 @@ from batch_tools import (
     tree,
     write_brackets,
 )
+from PIL import Image
 
 from hdrmerge.batch.job import Failure, Job, Outcome
 from hdrmerge.batch.limits import choose_limits, cores, free_memory, parse_bytes
@@ -31,6 +33,7 @@ from hdrmerge.batch.worker import failure_of, work
 from hdrmerge.config import MergeConfig, TonemapConfig
 from hdrmerge.errors import ExitCode, InputError, OutputError, UsageError
 from hdrmerge.io import read_exr
+from hdrmerge.picture import PictureFormat
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +102,48 @@ def test_another_tone_mapping_makes_previews_only(plan: Plan, out: Path) -> None
         assert b is not None
         assert a.card == b.card
         assert a.report is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"tonemap": TonemapConfig("drago2003", 0.0, {"bias": 0.7})},
+        {"tonemap": TonemapConfig(saturation=0.0)},
+        {"form": PictureFormat(hdr=True)},
+    ],
+)
+def test_options_of_the_preview_make_previews_only(
+    plan: Plan, out: Path, change: dict[str, Any]
+) -> None:
+    plan = replace(plan, brackets=plan.brackets[:1])
+    run(plan, out)
+    before = tree(out)
+    pool = InlinePool()
+    run(plan, out, pool, products=replace(ALL, **change))
+    assert kinds(pool) == [("a0", ("preview",))]
+    after = tree(out)
+    assert {name for name in before if before[name] != after[name]} == {"a0/IMG_0-2.jpg"}
+
+
+def test_without_the_place_everything_is_made_again(plan: Plan, out: Path) -> None:
+    plan = replace(plan, brackets=plan.brackets[:1])
+    for path in plan.paths(plan.brackets[0]):
+        image = Image.open(path)
+        exif = image.getexif()
+        exif.get_ifd(0x8825).update({1: "N", 2: (47.0, 30.0, 0.0), 3: "E", 4: (8.0, 0.0, 0.0)})
+        image.save(path, exif=exif, quality=95)
+
+    def places() -> list[bool]:
+        attributes = read_exr(out / "a0/IMG_0-2.exr")[1]
+        shown = Image.open(out / "a0/IMG_0-2.jpg").getexif().get_ifd(0x8825)
+        return ["latitude" in attributes, 2 in shown]
+
+    run(plan, out)
+    assert places() == [True, True]
+    pool = InlinePool()
+    run(plan, out, pool, products=replace(ALL, gps=False))
+    assert [len(make) for _, make in kinds(pool)] == [4]
+    assert places() == [False, False]
 
 
 @pytest.mark.parametrize(
