@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -10,7 +13,7 @@ from numpy.typing import NDArray
 from sunset import sunset  # beside this file
 
 from hdrmerge import MergeConfig, TonemapConfig, merge_stack, read_frames
-from hdrmerge.io import write_bytes
+from hdrmerge.io import read_radiance, write_bytes
 from hdrmerge.pipeline import MergeResult
 from hdrmerge.results import ghost_picture
 from hdrmerge.simulate.room import room
@@ -75,7 +78,36 @@ def main() -> None:
     shown = (tonemap(plain.radiance.pixels), picture, rejected)
     write("ghosts.jpg", beside(*(fit(p[crop], 380) for p in shown)))
 
+    write_refined(classic, default)
     write_operators()
+
+
+def write_refined(classic: MergeResult, default: MergeResult) -> None:
+    """Where the network changed most: without it, with it, and the truth, twice the size."""
+    truth = read_truth()
+    ours = [classic.radiance.pixels, default.radiance.pixels]
+    both = np.maximum(ours[0], 1e-6), np.maximum(ours[1], 1e-6)
+    change = cv2.blur(np.abs(np.log(both[0] / both[1])).mean(axis=2), (90, 90))
+    y, x = (int(i) for i in np.unravel_index(change.argmax(), change.shape))
+    top = min(max(0, y - 75), change.shape[0] - 150)
+    left = min(max(0, x - 75), change.shape[1] - 150)
+    crop = slice(top, top + 150), slice(left, left + 150)
+    scale = np.median(ours[1][crop] / np.maximum(truth[crop], 1e-6))
+    level = 0.35 / float(np.quantile(ours[1][crop], 0.9))
+    config = TonemapConfig("exposure", exposure=float(np.log2(level)))
+    shown = (tonemap(radiance, config)[crop] for radiance in (*ours, truth * np.float32(scale)))
+    big = (cv2.resize(p, (300, 300), interpolation=cv2.INTER_NEAREST) for p in shown)
+    write("refined.jpg", beside(*(np.asarray(p, np.uint8) for p in big)))
+
+
+def read_truth() -> NDArray[np.float32]:
+    """What the demo's reference saw, made as demo/README.md says."""
+    said = (DEMO / "README.md").read_text().partition("-m hdrmerge ")[2].split()
+    options = [word for word in said if word != "\\"]
+    with tempfile.TemporaryDirectory() as folder:
+        options[options.index("-o") + 1] = folder + "/bracket"
+        subprocess.run([sys.executable, "-m", "hdrmerge", *options], check=True)
+        return read_radiance(Path(folder) / "bracket" / "truth.exr")[0]
 
 
 def write_operators() -> None:

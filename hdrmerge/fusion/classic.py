@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.frames import Decisions, FloatArray
 from hdrmerge.fusion.displaced import borrow
-from hdrmerge.fusion.evidence import LEVELS, SLACK, evidence_of, level_of
+from hdrmerge.fusion.evidence import LEVELS, SLACK, evidence_of, level_of, surely_beyond
 from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
@@ -119,12 +119,15 @@ def _compare(
     )
     t = np.float32(stack.exposures[k])
     a, b = _at_common_saturation(known, limit, linear[k][band], t)
+    sure = surely_beyond(noise, stack.reference, known, exposed, np.minimum(limit, _SATURATED / t))
     unseen = trust[k, band] == 0  # what a frame does not see is no difference
     b[unseen] = a[unseen]
     side = 1 << (len(SLACK) - 1)  # sizes that halve evenly
     pad = (0, -(bottom - top) % side, 0, -width % side)
-    a, b, exposed = (cv2.copyMakeBorder(x, *pad, cv2.BORDER_REPLICATE) for x in (a, b, exposed))
-    evidence = evidence_of(noise, (stack.reference, k), t, tolerance, a, b, exposed)
+    a, b, exposed, sure = (
+        cv2.copyMakeBorder(x, *pad, cv2.BORDER_REPLICATE) for x in (a, b, exposed, sure)
+    )
+    evidence = evidence_of(noise, (stack.reference, k), t, tolerance, a, b, exposed, sure)
     return evidence[rows.start - top : rows.stop - top, :width]
 
 

@@ -10,6 +10,7 @@ from hdrmerge.fusion.noise import NoiseModel
 
 LEVELS = 44  # of tolerances, half a stop each
 SLACK = (0.7, 0.5, 0.4)  # share of the 3 x 3 range that misalignment may explain, by level
+_CUT = (2.0, 5.0)  # standard deviations above a cut: noise left, none left
 _OVERRULED = (3.0, 5.0)  # standard deviations that a finer level would have seen
 
 
@@ -27,9 +28,12 @@ def evidence_of(
     a: FloatArray,
     b: FloatArray,
     exposed: FloatArray,
+    sure: FloatArray,
 ) -> FloatArray:
     """Standard deviations (h, w) by which ``b``, of exposure ``t``, differs from ``a``; both
-    (h, w, 3) radiance with sides that halve evenly. ``pair``: the frames that their noise is of."""
+    (h, w, 3) radiance with sides that halve evenly. ``pair``: the frames that their noise is of;
+    ``exposed`` (h, w) is the exposure behind ``a``, ``sure`` (h, w) where ``a`` is cut and without
+    noise (``surely_beyond``)."""
     import cv2
 
     levels: list[tuple[FloatArray, FloatArray]] = []  # deviations, and the power to see any
@@ -37,12 +41,13 @@ def evidence_of(
     for slack in SLACK:
         if levels:
             half = (a.shape[1] // 2, a.shape[0] // 2)
-            a, b, exposed = (
-                cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed)
+            a, b, exposed, sure = (
+                cv2.resize(x, half, interpolation=cv2.INTER_AREA) for x in (a, b, exposed, sure)
             )
             pooled *= 4.0
         mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
-        variance = _variance(noise, pair, t, mean_a, mean_b, exposed, pooled)
+        known = exposed / np.maximum(1.0 - cv2.blur(sure, (3, 3)), np.float32(1e-3))
+        variance = _variance(noise, pair, t, mean_a, mean_b, known, pooled)
         red, green, blue = cv2.split(cv2.max(mean_a, mean_b))
         brightest = cv2.max(cv2.max(red, green), blue)
         variance += np.square(tolerance[level_of(brightest)] * brightest)[..., None]
@@ -63,6 +68,16 @@ def evidence_of(
         evidence = cv2.max(finer, evidence * _fade(expected, *_OVERRULED))
         power = finer_power
     return np.asarray(evidence, dtype=np.float32)
+
+
+def surely_beyond(
+    noise: NoiseModel, reference: int, known: FloatArray, exposed: FloatArray, limit: FloatArray
+) -> FloatArray:
+    """How surely radiance ``known`` (h, w, 3), of ``exposed`` (h, w), lies beyond the ``limit``
+    (h, w) that it is cut at, (h, w) in [0, 1]: a reference far above what a long frame can tell has
+    no noise left there, and contradicts the frame by the least that it falls short."""
+    deviation = np.sqrt(noise.variance(limit, reference) / exposed)
+    return 1.0 - _fade((known.max(axis=2) - limit) / deviation, *_CUT)
 
 
 def _sum(image: FloatArray) -> FloatArray:
