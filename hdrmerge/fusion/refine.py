@@ -9,21 +9,26 @@ noise-optimal merge, to the bit.
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, FloatArray
+from hdrmerge.frames import Decisions, FloatArray, to_float
+from hdrmerge.fusion.cover import Place, cover
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import threads
 
 Network = Callable[[FloatArray], FloatArray]
 Array = TypeVar("Array", bound=Any)
 
 HALO = 56  # pixels around a place that the network and its inputs reach, 51 and some to spare
-TILE = 384  # pixels a side that are looked at at once; as HALO, a multiple of 8
-_MULTIPLE = 8  # of the sides of what the network is given
+CELL = 8  # pixels a side: what is refined or not, and the step of the network's coarsest grid
+TILE = 640  # pixels a side that are looked at at once; as HALO, a multiple of a cell
+_FEWEST = 5.0  # pixels' worth of noise that make a cell worth refining
 _SCALES = (3, 5, 13)  # pixels over which detail is averaged, one after the other
 _LEVEL = 17  # pixels over which the level is averaged
 _FURTHEST = np.float32(4.0)  # standard deviations by which a value may change
@@ -118,37 +123,40 @@ def refine(
 ) -> float:
     """Refine ``radiance`` (H, W, 3), the merge of ``stack`` by ``decisions``, in place.
 
-    ``network``: ``inputs`` (13, h, w), sides multiples of 8, to what ``noise_in`` takes. Returns
-    the fraction of pixels that changed; none by more than four standard deviations. Only tiles that
-    hold rejected frames are looked at; memory is that of two rows of tiles.
+    ``network``: ``inputs`` (13, h, w), sides multiples of 8, to what ``noise_in`` takes; called by
+    several threads at once. Returns the fraction of pixels that changed; none by more than four
+    standard deviations. Only cells that hold rejected frames are refined, in rectangles about them
+    (``cover.cover``); memory is that of two rows of tiles.
     """
     height, width = stack.shape
     rejected = _rejected(decisions, stack.reference)
-    done: list[tuple[slice, slice, FloatArray]] = []
+    done: list[tuple[Place, FloatArray]] = []
     changed = 0
-    tops = range(0, height, TILE)
-    for top in tops:
-        row: list[tuple[slice, slice, FloatArray]] = []
-        for left in range(0, width, TILE):
-            place = (slice(top, min(top + TILE, height)), slice(left, min(left + TILE, width)))
-            if _touched(rejected, place, (height, width)):
-                result, count = _refine_tile(radiance, place, decisions, stack, noise, network)
-                if count:
-                    row.append((*place, result))
-                    changed += count
-        _write(radiance, done)  # what the next row of tiles reaches stays as it was until then
-        done = row
-        if progress is not None:
-            progress("refine", min(1.0, (top + TILE) / height))
+    with ThreadPoolExecutor(threads()) as pool:
+        for top in range(0, height, TILE):
+            rows = slice(top, min(top + TILE, height))
+            tiles = [(rows, slice(left, min(left + TILE, width))) for left in range(0, width, TILE)]
+            tiles = [tile for tile in tiles if _touched(rejected, tile, (height, width))]
+            noisy = partial(_noisy_cells, radiance, decisions, stack, noise)
+            cells = np.zeros((-(-(rows.stop - top) // CELL), -(-width // CELL)), np.bool_)
+            for tile, found in zip(tiles, pool.map(noisy, tiles), strict=True):
+                first = tile[1].start // CELL
+                cells[:, first : first + found.shape[1]] = found
+            places = cover(cells, 2 * HALO // CELL, TILE // CELL)
+            work = partial(_refine_place, radiance, top, cells, decisions, stack, noise, network)
+            results = list(pool.map(work, places))
+            _write(radiance, done)  # what the next row of tiles reaches stays as it was until then
+            done = [(place, clean) for place, clean, _ in results]
+            changed += sum(count for _, _, count in results)
+            if progress is not None:
+                progress("refine", rows.stop / height)
     _write(radiance, done)
     return changed / (height * width)
 
 
-def _write(
-    radiance: NDArray[np.floating[Any]], tiles: list[tuple[slice, slice, FloatArray]]
-) -> None:
-    for rows, columns, result in tiles:
-        radiance[rows, columns] = result
+def _write(radiance: NDArray[np.floating[Any]], done: list[tuple[Place, FloatArray]]) -> None:
+    for place, clean in done:
+        radiance[place] = clean
 
 
 def _rejected(decisions: Decisions, reference: int) -> FloatArray:
@@ -157,7 +165,7 @@ def _rejected(decisions: Decisions, reference: int) -> FloatArray:
     return np.asarray(1.0 - np.minimum.reduce(trust), dtype=np.float32)
 
 
-def _touched(rejected: FloatArray, place: tuple[slice, slice], shape: tuple[int, int]) -> bool:
+def _touched(rejected: FloatArray, place: Place, shape: tuple[int, int]) -> bool:
     """Whether some frame is distrusted in a tile, as the proxy tells."""
     (h, w), (height, width) = rejected.shape, shape
     rows, columns = place
@@ -166,57 +174,72 @@ def _touched(rejected: FloatArray, place: tuple[slice, slice], shape: tuple[int,
     return bool((rejected[top:bottom, left:right] > 0.1).any())
 
 
-def _refine_tile(
+def _noisy_cells(
     radiance: NDArray[np.floating[Any]],
-    place: tuple[slice, slice],
+    decisions: Decisions,
+    stack: ExposureStack,
+    noise: NoiseModel,
+    tile: Place,
+) -> NDArray[np.bool_]:
+    """Which cells of a tile are noisy enough to be refined."""
+    around = np.arange(tile[0].start, tile[0].stop), np.arange(tile[1].start, tile[1].stop)
+    values = _of_sensor(radiance[tile], stack)
+    share = amount(values, _noise_left(values, around, decisions, stack, noise)[1])
+    rows, columns = (np.arange(0, n, CELL) for n in share.shape)
+    sums = np.add.reduceat(np.add.reduceat(share, rows, axis=0), columns, axis=1)
+    return np.asarray(sums > _FEWEST)
+
+
+def _refine_place(
+    radiance: NDArray[np.floating[Any]],
+    top: int,
+    cells: NDArray[np.bool_],
     decisions: Decisions,
     stack: ExposureStack,
     noise: NoiseModel,
     network: Network,
-) -> tuple[FloatArray, int]:
-    """A tile without its noise, and how many of its pixels changed."""
-    rows, columns = place
-    height, width = stack.shape
-    around = _around(rows.start, height), _around(columns.start, width)
-    tile = radiance[np.ix_(*around)].astype(np.float32)
-    to_rec709 = _colour(stack)
-    if to_rec709 is not None:  # noise is the sensor's, before colour
-        tile = tile @ np.linalg.inv(to_rec709).astype(np.float32)
-    left, noisier = _noise_left(tile, around, decisions, stack, noise)
-    height, width = rows.stop - rows.start, columns.stop - columns.start
-    inner = (slice(HALO, HALO + height), slice(HALO, HALO + width))
-    share = amount(tile[inner], noisier[inner])
-    if not share.any():
-        return tile[inner], 0
+    place: Place,
+) -> tuple[Place, FloatArray, int]:
+    """Where in the picture a place among ``cells``, which begin at the row ``top``, lies; what is
+    there without its noise; how many of its pixels changed."""
+    size = stack.shape
+    start = top + place[0].start * CELL, place[1].start * CELL
+    sides = [(part.stop - part.start) * CELL for part in place]
+    around = tuple(_around(a, n, whole) for a, n, whole in zip(start, sides, size, strict=True))
+    inside = tuple(slice(a, min(a + n, m)) for a, n, m in zip(start, sides, size, strict=True))
+    there: Place = (inside[0], inside[1])
+    tile = _of_sensor(radiance[np.ix_(*around)], stack)
+    left, noisier = _noise_left(tile, (around[0], around[1]), decisions, stack, noise)
     model = float(noise.read[stack.reference]), float(noise.gain[stack.reference]), noise.curve
-    used = share > 0
-    place = (_span(used.max(axis=1)), _span(used.max(axis=0)))
-    wide = tuple(slice(part.start, part.stop + 2 * HALO) for part in place)
-    bands = bands_of(tile[wide], *model)
-    found = noise_in(bands, network(inputs(tile[wide], bands, left[wide]))).transpose(1, 2, 0)
-    tile = tile[inner]
-    clean = tile.copy()
-    here = clean[place]
-    found = found[HALO:, HALO:][: here.shape[0], : here.shape[1]]
-    found = np.clip(found, -_FURTHEST, _FURTHEST)
-    here -= share[place][..., None] * reference_noise(tile[place], *model) * found
+    bands = bands_of(tile, *model)
+    found = noise_in(bands, network(inputs(tile, bands, left)))
+    height, width = (part.stop - part.start for part in there)
+    inner = (slice(HALO, HALO + height), slice(HALO, HALO + width))
+    own = np.ascontiguousarray(tile[inner])
+    share = amount(own, noisier[inner])
+    share *= cells[place].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
+    clean = np.clip(found[(slice(None), *inner)].transpose(1, 2, 0), -_FURTHEST, _FURTHEST)
+    clean *= -reference_noise(own, *model)
+    clean *= share[..., None]
+    clean += own
+    to_rec709 = _colour(stack)
     if to_rec709 is not None:
         clean = clean @ to_rec709.astype(np.float32)
-    result = np.where(used[..., None], np.maximum(clean, 0.0), radiance[rows, columns])
-    return result, int(np.count_nonzero(used))
+    used = share > 0
+    result = np.where(used[..., None], np.maximum(clean, 0.0), radiance[there])
+    return there, result.astype(radiance.dtype), int(np.count_nonzero(used))
 
 
-def _span(used: NDArray[np.bool_]) -> slice:
-    """The least slice of a tile that holds all that is used, from one multiple of 8 to another:
-    the network's coarse grids lie the same in every tile."""
-    found = np.flatnonzero(used)
-    first, last = int(found[0]), int(found[-1])
-    return slice(first // _MULTIPLE * _MULTIPLE, -(-(last + 1) // _MULTIPLE) * _MULTIPLE)
+def _of_sensor(radiance: NDArray[np.floating[Any]], stack: ExposureStack) -> FloatArray:
+    """Radiance as the sensor saw it: noise is the sensor's, before colour."""
+    tile = to_float(np.ascontiguousarray(radiance))
+    to_rec709 = _colour(stack)
+    return tile if to_rec709 is None else tile @ np.linalg.inv(to_rec709).astype(np.float32)
 
 
-def _around(start: int, size: int) -> NDArray[np.intp]:
-    """Indices of a tile's pixels and of those around it, mirrored at the picture's border."""
-    index = np.arange(start - HALO, start + TILE + HALO)
+def _around(start: int, length: int, size: int) -> NDArray[np.intp]:
+    """Indices of pixels and of those around them, mirrored at the picture's border."""
+    index = np.arange(start - HALO, start + length + HALO)
     period = max(2 * size - 2, 1)
     index = np.abs(index) % period
     return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
@@ -238,7 +261,11 @@ def _noise_left(
 ) -> tuple[FloatArray, FloatArray]:
     """The merge's standard deviation in units of the reference's, at most 1; and in units of what
     it would be if every frame counted. (h, w) each."""
-    peak, x = tile.max(axis=2), np.clip(tile.mean(axis=2), 0.0, 1.0)
+    import cv2
+
+    red, green, blue = cv2.split(tile)
+    peak = cv2.max(cv2.max(red, green), blue)
+    x = np.clip((red + green + blue) * np.float32(1 / 3), 0.0, 1.0)
     trusted = np.full(x.shape, 1e-9, np.float32)
     every = trusted.copy()
     own = np.ones_like(x)

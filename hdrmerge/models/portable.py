@@ -6,6 +6,7 @@ The files are made from the safetensors by ``tools/make_portable.py``.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,19 +19,24 @@ from hdrmerge.frames import FloatArray
 def load_portable(path: Path) -> Callable[[FloatArray], FloatArray]:
     """A network of ``path`` as a function of (C, H, W) float32 with even H and W.
 
-    It is folded: 2 x 2 pixels lie side by side as channels on both sides of the network. Raises
-    WeightsError for a file that is no such network.
+    Threads may call it at once. It is folded: 2 x 2 pixels lie side by side as channels on both
+    sides of the network. Raises WeightsError for a file that is no such network.
     """
     import cv2
 
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    own = threading.local()  # a network of OpenCV's does one thing at a time
     try:
-        network = cv2.dnn.readNetFromONNX(np.frombuffer(path.read_bytes(), np.uint8))
+        own.network = cv2.dnn.readNetFromONNX(data)
     except cv2.error as error:
         raise WeightsError(
             f"{path} is not a network that can be run.", "Reinstall hdrmerge."
         ) from error
 
     def run(x: FloatArray) -> FloatArray:
+        if not hasattr(own, "network"):
+            own.network = cv2.dnn.readNetFromONNX(data)
+        network = own.network
         network.setInput(fold(x)[None])
         return unfold(np.asarray(network.forward(), np.float32)[0])
 
