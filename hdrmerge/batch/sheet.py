@@ -8,7 +8,6 @@ and lie in the page. Nothing is loaded from anywhere; a policy in the head sees 
 from __future__ import annotations
 
 import html
-import math
 import os
 import re
 from collections.abc import Iterator
@@ -153,11 +152,10 @@ def _pictures(
 def _exposure(row: dict[str, Any]) -> str:
     """``1/60 s, −2.0 EV``."""
     parts = []
-    time = row.get("exposure_time")
-    if isinstance(time, int | float) and time > 0 and math.isfinite(time):
+    time, stops = row.get("exposure_time"), row.get("used_stops")
+    if isinstance(time, int | float) and 1e-6 < time < 1e6:
         parts.append(f"1/{1 / time:.0f} s" if time < 0.3 else f"{time:g} s")
-    stops = row.get("used_stops")
-    if isinstance(stops, int | float):
+    if isinstance(stops, int | float) and abs(stops) < 100:
         parts.append(f"{stops:+.1f} EV")
     return ", ".join(parts)
 

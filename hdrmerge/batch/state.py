@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hdrmerge.batch.job import Failure, Input, Product
-from hdrmerge.errors import InputError, OutputError, ResourceError
+from hdrmerge.errors import InputError, OutputError, ResourceError, sentence
 
 FILE = "hdrmerge-batch.sqlite"
 _VERSION = 1
@@ -152,7 +153,7 @@ class State:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of damaged names
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             if code == sqlite3.SQLITE_BUSY:
                 raise OutputError(
@@ -166,7 +167,7 @@ class State:
             if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR):
                 raise OutputError(f"{self._path} cannot be written: {error}.") from None
             raise InputError(
-                f"{self._path} is damaged: {error}.",
+                sentence(f"{self._path} is damaged: {error}"),
                 "Move it away; with --overwrite the batch then makes everything again.",
             ) from None
 
@@ -186,11 +187,18 @@ def _record(row: tuple[Any, ...]) -> Record:
             report=_object(report),
             card=_object(card),
             failure=Failure(**found) if (found := _object(failure)) else None,
-            seconds=float(seconds or 0),
+            seconds=_finite(seconds),
             peak=int(peak or 0),
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return Record()
+
+
+def _finite(value: Any) -> float:
+    number = float(value or 0)
+    if not math.isfinite(number):
+        raise ValueError("no number")
+    return number
 
 
 def _object(text: str | None) -> dict[str, Any] | None:
