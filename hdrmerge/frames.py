@@ -153,6 +153,21 @@ def area_average(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     return np.asarray(image[:h, :w])
 
 
+def thrice(plane: FloatArray) -> FloatArray:
+    """(h, w) as (h, w, 3): numpy broadcasts over so short an axis four times slower."""
+    import cv2
+
+    return np.asarray(cv2.merge([plane] * 3), np.float32).reshape(*plane.shape, 3)
+
+
+def brightest(image: FloatArray) -> FloatArray:
+    """(h, w, 3) -> (h, w): the largest channel; numpy reduces so short an axis ten times slower."""
+    import cv2
+
+    red, green, blue = cv2.split(image)
+    return np.asarray(cv2.max(cv2.max(red, green), blue), np.float32)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decisions:
     """What a deghoster says, at full or proxy resolution (h, w).

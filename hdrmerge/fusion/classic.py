@@ -18,7 +18,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, FloatArray
+from hdrmerge.frames import Decisions, FloatArray, thrice
 from hdrmerge.fusion.displaced import borrow
 from hdrmerge.fusion.evidence import LEVELS, SLACK, evidence_of, level_of, surely_beyond
 from hdrmerge.fusion.fill import fill_clipped, halved
@@ -135,7 +135,7 @@ def _at_common_saturation(
     known: FloatArray, limit: FloatArray, linear: FloatArray, t: np.float32
 ) -> tuple[FloatArray, FloatArray]:
     """Both sides of a comparison, cut at the radiance up to which both can tell it."""
-    limit = np.minimum(limit, _SATURATED / t)[..., None]
+    limit = thrice(np.minimum(limit, _SATURATED / t))
     return np.minimum(known, limit), np.minimum(linear / t, limit)
 
 
@@ -190,23 +190,23 @@ def _known(
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Radiance (h, w, 3) that the frames ``used`` agree on; up to which radiance they can tell it
     (h, w); and the exposure (h, w) that went into it."""
-    total = np.zeros_like(linear[0])
-    exposed, coverage, limit = (np.zeros_like(below[0]) for _ in range(3))
-    ceiling = np.zeros_like(total)
+    limit = np.zeros_like(below[0])
+    ceiling = np.zeros_like(linear[0])
     for k in used:
-        t = np.float32(exposures[k])
-        weight = trust[k] * below[k]
-        total += weight[..., None] * linear[k]
-        exposed += weight * t
-        np.maximum(coverage, weight, out=coverage)
-        trusted = (trust[k] > 0.5) / t
+        trusted = (trust[k] > 0.5) / np.float32(exposures[k])
         np.maximum(limit, trusted * _SATURATED, out=limit)
-        np.maximum(ceiling, linear[k] * trusted[..., None], out=ceiling)
+        np.maximum(ceiling, linear[k] * thrice(trusted), out=ceiling)
     if len(used) == 1:
-        return ceiling, limit, np.ones_like(exposed)
-    total /= np.maximum(exposed, np.float32(1e-9))[..., None]
-    lacking = np.clip(1.0 - 2.0 * coverage, 0.0, 1.0)[..., None]
-    total += lacking * (ceiling - total)
+        return ceiling, limit, np.ones_like(limit)
+    total = np.zeros_like(ceiling)
+    exposed, coverage = np.zeros_like(limit), np.zeros_like(limit)
+    for k in used:
+        weight = trust[k] * below[k]
+        total += thrice(weight) * linear[k]
+        exposed += weight * np.float32(exposures[k])
+        np.maximum(coverage, weight, out=coverage)
+    total /= thrice(np.maximum(exposed, np.float32(1e-9)))
+    total += thrice(np.clip(1.0 - 2.0 * coverage, 0.0, 1.0)) * (ceiling - total)
     return total, limit, np.maximum(exposed, np.float32(1e-3))
 
 

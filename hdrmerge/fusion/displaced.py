@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, brightest
 from hdrmerge.fusion.fill import halved
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
@@ -79,8 +79,12 @@ def borrow(
     for (place, mine), (content, believed) in zip(places, results, strict=True):
         found[place][mine] = content[mine]
         best[place][mine] = believed[mine]
-    share = _softened(best)[..., None]
-    return np.asarray(np.exp(np.log(fill) * (1.0 - share) + np.log(found) * share), np.float32)
+    share = _softened(best)
+    some = share > 0
+    share = share[some, None]
+    mixed = fill.copy()
+    mixed[some] = np.exp(np.log(fill[some]) * (1.0 - share) + np.log(found[some]) * share)
+    return mixed
 
 
 def _places(lost: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
@@ -141,7 +145,7 @@ def _votes(
     import cv2
 
     seen, there, rejected, still = images
-    contrast = cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)).max(axis=2)
+    contrast = brightest(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     votes = rejected * (np.minimum(contrast / _RIM, 1.0) + _FLAT)
     sizes = [(2 * radius + 1, 2 * radius + 1) for radius in windows]
     every = [1.0 / (cv2.blur(votes, size) + _FEW) / len(sizes) for size in sizes]
@@ -180,7 +184,7 @@ def _looked_up(
     across, down = x + pixels[..., 0], y + pixels[..., 1]
     content = cv2.remap(radiance, across, down, cv2.INTER_LINEAR, borderMode=border)
     believed = np.clip((grown(agreed) - _AGREED[0]) / (_AGREED[1] - _AGREED[0]), 0.0, 1.0)
-    believed *= (grown(rough) < _SMOOTH) & (content.max(axis=2) > _BRIGHT)
+    believed *= (grown(rough) < _SMOOTH) & (brightest(content) > _BRIGHT)
     return content, np.asarray(believed, dtype=np.float32)
 
 

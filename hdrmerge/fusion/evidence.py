@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, brightest, thrice
 from hdrmerge.fusion.noise import NoiseModel
 
 LEVELS = 44  # of tolerances, half a stop each
@@ -48,9 +48,8 @@ def evidence_of(
         mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
         known = exposed / np.maximum(1.0 - cv2.blur(sure, (3, 3)), np.float32(1e-3))
         variance = _variance(noise, pair, t, mean_a, mean_b, known, pooled)
-        red, green, blue = cv2.split(cv2.max(mean_a, mean_b))
-        brightest = cv2.max(cv2.max(red, green), blue)
-        variance += np.square(tolerance[level_of(brightest)] * brightest)[..., None]
+        level = brightest(cv2.max(mean_a, mean_b))
+        variance += thrice(np.square(tolerance[level_of(level)] * level))
         outside_a, range_a = _beyond(mean_a, mean_b, slack)
         outside_b, range_b = _beyond(mean_b, mean_a, slack)
         difference = cv2.min(outside_a, outside_b)
@@ -77,7 +76,7 @@ def surely_beyond(
     (h, w) that it is cut at, (h, w) in [0, 1]: a reference far above what a long frame can tell has
     no noise left there, and contradicts the frame by the least that it falls short."""
     deviation = np.sqrt(noise.variance(limit, reference) / exposed)
-    return 1.0 - _fade((known.max(axis=2) - limit) / deviation, *_CUT)
+    return 1.0 - _fade((brightest(known) - limit) / deviation, *_CUT)
 
 
 def _sum(image: FloatArray) -> FloatArray:
@@ -122,7 +121,7 @@ def _variance(
     an error that no averaging removes, as are those of the size of a code's step.
     """
     reference, k = pair
-    variance = noise.variance(a, reference) / exposed[..., None]
+    variance = noise.variance(a, reference) / thrice(exposed)
     variance += noise.variance(b * t, k) / (t * t)
     variance *= np.float32(1.0 / pooled)
     variance += np.float32(noise.step**2 * (1.0 + 1.0 / float(t) ** 2))

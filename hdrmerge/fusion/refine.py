@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, FloatArray, to_float
+from hdrmerge.frames import Decisions, FloatArray, brightest, to_float
 from hdrmerge.fusion.cover import Place, cover
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.stack import ExposureStack
@@ -101,12 +101,10 @@ def amount(radiance: FloatArray, noisier: FloatArray) -> FloatArray:
     ``noisier`` (H, W): how many times noisier it is than if every frame counted. Nothing where the
     reference clips.
     """
-    import cv2
-
-    red, green, blue = cv2.split(radiance)
-    peak = cv2.max(cv2.max(red, green), blue)
     low, high = _CLIPS
-    below = np.clip((np.float32(high) - peak) * np.float32(1 / (high - low)), 0.0, 1.0)
+    below = np.clip(
+        (np.float32(high) - brightest(radiance)) * np.float32(1 / (high - low)), 0.0, 1.0
+    )
     low, high = _NOISIER
     missed = np.clip((noisier - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
     return np.asarray(below * missed, dtype=np.float32)

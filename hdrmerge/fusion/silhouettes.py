@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, brightest
 
 Mask = NDArray[np.bool_]
 
@@ -42,7 +42,7 @@ def extended(
     size = clips.shape[::-1]
     small = np.asarray(cv2.resize(trust, size, interpolation=cv2.INTER_AREA))
     clipped, rejected = clips > 0.5, small < 0.5
-    if not (clipped & ~rejected).any() or not (rejected & (radiance.max(axis=2) > 0.5)).any():
+    if not (clipped & ~rejected).any() or not (rejected & (brightest(radiance) > 0.5)).any():
         return trust
     free = ~_grown(rejected, _AWAY)
     still = _grown((small > 0.9) & ~clipped & free, _RIM) & (small > 0.9) & free
@@ -70,7 +70,7 @@ def _regions(
     smooth = cv2.GaussianBlur(radiance, (0, 0), 1.0)
     edge = cv2.morphologyEx(smooth, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     edge /= np.sqrt(np.square(deviation) / 5.0 + np.square(_LEAST_EDGE * np.maximum(smooth, 0.0)))
-    strongest = edge.max(axis=2)
+    strongest = brightest(edge)
     label = still.astype(np.int8)
     for least in _EDGES:
         flat = (strongest < least).astype(np.uint8)
