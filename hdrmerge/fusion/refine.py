@@ -25,7 +25,8 @@ from hdrmerge.threads import threads
 Network = Callable[[FloatArray], FloatArray]
 Array = TypeVar("Array", bound=Any)
 
-HALO = 56  # pixels around a place that the network and its inputs reach, 51 and some to spare
+HALO = 56  # pixels around a place that the network and its inputs reach, 52 and some to spare
+_REACH = 48  # that the network alone does, 43 and some to spare; as HALO, a multiple of a cell
 CELL = 8  # pixels a side: what is refined or not, and the step of the network's coarsest grid
 TILE = 640  # pixels a side that are looked at at once; as HALO, a multiple of a cell
 _FEWEST = 5.0  # pixels' worth of noise that make a cell worth refining
@@ -140,7 +141,7 @@ def refine(
             for tile, found in zip(tiles, pool.map(noisy, tiles), strict=True):
                 first = tile[1].start // CELL
                 cells[:, first : first + found.shape[1]] = found
-            places = cover(cells, 2 * HALO // CELL, TILE // CELL)
+            places = cover(cells, 2 * _REACH // CELL, TILE // CELL)
             work = partial(_refine_place, radiance, top, cells, decisions, stack, noise, network)
             results = list(pool.map(work, places))
             _write(radiance, done)  # what the next row of tiles reaches stays as it was until then
@@ -210,13 +211,15 @@ def _refine_place(
     left, noisier = _noise_left(tile, (around[0], around[1]), decisions, stack, noise)
     model = float(noise.read[stack.reference]), float(noise.gain[stack.reference]), noise.curve
     bands = bands_of(tile, *model)
-    found = noise_in(bands, network(inputs(tile, bands, left)))
+    seen = (slice(None), *(slice(HALO - _REACH, _REACH - HALO),) * 2)
+    found = noise_in(bands[seen], network(np.ascontiguousarray(inputs(tile, bands, left)[seen])))
     height, width = (part.stop - part.start for part in there)
     inner = (slice(HALO, HALO + height), slice(HALO, HALO + width))
     own = np.ascontiguousarray(tile[inner])
     share = amount(own, noisier[inner])
     share *= cells[place].repeat(CELL, axis=0).repeat(CELL, axis=1)[:height, :width]
-    clean = np.clip(found[(slice(None), *inner)].transpose(1, 2, 0), -_FURTHEST, _FURTHEST)
+    found = found[:, _REACH : _REACH + height, _REACH : _REACH + width].transpose(1, 2, 0)
+    clean = np.clip(found, -_FURTHEST, _FURTHEST)
     clean *= -reference_noise(own, *model)
     clean *= share[..., None]
     clean += own
