@@ -141,11 +141,11 @@ def _no_waiting_for_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_damaged_files(batch: Batch) -> None:
-    batch.files(0, 60)
+    batch.files(0, 40)
 
 
 def test_rows_that_make_no_sense(batch: Batch) -> None:
-    batch.rows(0, 60)
+    batch.rows(0, 40)
 
 
 @pytest.mark.slow
