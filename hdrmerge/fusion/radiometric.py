@@ -113,22 +113,27 @@ def _fuse_tile(
             np.maximum(coverage, weight, out=coverage)
         weights.append(weight)
 
-    merged = _mean(samples, weights, exposures, noise)
+    planes = _mean(samples, weights, exposures, noise)
     filled = 0
-    poor = coverage < _ENOUGH
-    if poor.any():
-        own = [np.maximum(plane[poor], 0.0) for plane in samples[reference]]
+    poor = np.flatnonzero(coverage < _ENOUGH)
+    if poor.size:
+        rows, columns = np.unravel_index(poor, coverage.shape)
+        own = [np.maximum(plane[rows, columns], 0.0) for plane in samples[reference]]
         fallback = np.stack(own, axis=1)
-        share = 1.0 - coverage[poor] / np.float32(_ENOUGH)
+        share = 1.0 - coverage.ravel()[poor] / np.float32(_ENOUGH)
         if decisions is not None and decisions.fill is not None:
-            fill = _resample(decisions.fill, tile, (height, width))[poor]
+            fill = _resample(decisions.fill, tile, (height, width))[rows, columns]
             amount = np.ones_like(share)
             if decisions.fill_weight is not None:
-                amount = _resample(decisions.fill_weight, tile, (height, width))[poor]
+                part = _resample(decisions.fill_weight, tile, (height, width))
+                amount = part[rows, columns]
             amount *= share  # the rim of what clips is known well enough
             fallback += amount[:, None] * _brighter(fill, fallback)
             filled = int(np.count_nonzero(share * amount > 0.5))
-        merged[poor] += share[:, None] * (fallback - merged[poor])
+        for plane, value in zip(planes, fallback.T, strict=True):
+            mean = plane.ravel()[poor]
+            plane.ravel()[poor] = mean + share * (value - mean)
+    merged = np.asarray(cv2.merge(planes), dtype=np.float32)
 
     _to_rec709(merged, stack, samples[0])
     np.maximum(merged, 0.0, out=merged)
@@ -179,8 +184,8 @@ def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
 
 def _mean(
     samples: list[Planes], weights: list[FloatArray], exposures: FloatArray, noise: NoiseModel
-) -> FloatArray:
-    """Inverse-variance mean (h, W, 3) of ``samples / exposures``, after a mean by exposure."""
+) -> list[FloatArray]:
+    """Inverse-variance mean, three planes, of ``samples / exposures``, after one by exposure."""
     import cv2
 
     exposed = np.full_like(weights[0], 1e-20)
@@ -209,7 +214,7 @@ def _mean(
             cv2.scaleAdd(scratch, float(t), weight_sum, weight_sum)
         total /= weight_sum
         merged.append(total)
-    return np.asarray(cv2.merge(merged), dtype=np.float32)
+    return merged
 
 
 def _brighter(fill: FloatArray, clipped: FloatArray) -> FloatArray:
