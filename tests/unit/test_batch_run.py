@@ -394,7 +394,7 @@ def test_a_worker_that_is_killed_is_replaced(plan: Plan, out: Path) -> None:
 
 
 def test_a_worker_that_is_always_killed(plan: Plan, out: Path) -> None:
-    summary = run(plan, out, pool=lambda: LocalPool(2, 1, killed_at_a1))  # type: ignore[arg-type]
+    summary = run(plan, out, pool=lambda: LocalPool(1, 1, killed_at_a1))  # type: ignore[arg-type]
     assert statuses(summary) == ["merged", "failed"]
     failure = summary.entries["a1/IMG_0-2"].failure
     assert failure is not None
