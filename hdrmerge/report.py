@@ -22,12 +22,15 @@ class FrameReport:
     alignment: str = "none"
     alignment_note: str = ""
     clipped: float = 0.0  # fraction of pixels with a saturated channel
-    rejected: float = 0.0  # fraction of pixels where deghosting lowered its influence by half
+    rejected: float | None = None  # fraction of pixels whose influence deghosting at least halved
 
 
 @dataclass(slots=True)
 class MergeReport:
-    """The whole merge. ``exposure_offset`` in stops: add it to make sets of a panorama match."""
+    """The whole merge. ``exposure_offset`` in stops: add it to make sets of a panorama match.
+
+    None: not known, because nothing was merged yet, or the method does not tell.
+    """
 
     version: str = ""
     width: int = 0
@@ -42,9 +45,9 @@ class MergeReport:
     weights_sha256: str | None = None
     colour_space: str = "lin_rec709_scene"
     exposure_offset: float = 0.0
-    clipped_everywhere: float = 0.0  # fraction of pixels saturated in every frame
-    filled: float = 0.0
-    refined: float = 0.0  # fraction of pixels whose noise a network took out
+    clipped_everywhere: float | None = None  # fraction of pixels saturated in every frame
+    filled: float | None = None  # fraction of pixels whose radiance is a guess
+    refined: float | None = None  # fraction of pixels whose noise a network took out
     warnings: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
 

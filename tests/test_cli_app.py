@@ -65,13 +65,20 @@ def test_the_module_runs() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--nonsense"], ["nonsense"], ["fuse"], ["fuse", "a.jpg"], ["tonemap", "-o"]],
+    [
+        ["--nonsense"],
+        ["nonsense"],
+        ["fuse"],
+        ["fuse", "a.jpg"],
+        ["tonemap", "-o"],
+        ["fuse", "a.jpg", "-o", "o.exr", "--deghost", "wrongly"],
+    ],
 )
 def test_wrong_arguments_are_usage_errors(hdrmerge: Command, arguments: list[str]) -> None:
     outcome = hdrmerge(*arguments)
     assert outcome.code == ExitCode.USAGE
     error, hint = outcome.err.splitlines()
-    assert error.startswith("error: ")
+    assert error.startswith("error: ") and "Value error" not in error
     assert hint.startswith("hint: Try: hdrmerge")
     assert outcome.out == ""
 

@@ -31,6 +31,7 @@ def test_the_shipped_weights_are_used_and_named(
     )
     assert outcome.code == 0, outcome.err
     assert outcome.json["model"] == f"{model}-narrow" and outcome.json["deghost"] == "reconstruct"
+    assert outcome.json["frames"][0]["rejected"] is None  # it does not tell
     assert (
         f"{model}-narrow is a narrow {model}: 16 of the published 64"
         in outcome.json["warnings"][-1]

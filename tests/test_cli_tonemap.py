@@ -274,6 +274,10 @@ def test_info_of_photographs_says_what_would_be_done(hdrmerge: Command, tmp_path
     )
     stops = [frame["used_stops"] for frame in data["plan"]["frames"]]
     assert max(stops) - min(stops) == pytest.approx(4.0, abs=0.1)
+    # what only the merge tells is not known, and not claimed to be nothing
+    assert "clipped in every frame" not in outcome.out
+    assert [frame["rejected"] for frame in data["plan"]["frames"]] == [None] * 3
+    assert data["plan"]["clipped_everywhere"] is None
 
 
 def test_info_of_one_photograph(hdrmerge: Command, tmp_path: Path) -> None:

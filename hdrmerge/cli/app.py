@@ -135,5 +135,6 @@ def describe_error(error: Exception) -> tuple[int, str, str | None]:
     if hasattr(error, "format_message"):  # what Typer says of wrong options and arguments
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else "hdrmerge"
-        return ExitCode.USAGE, sentence(error.format_message()), f"Try: {path} --help"
+        message = error.format_message().replace("Value error, ", "")  # of the library it asks
+        return ExitCode.USAGE, sentence(message), f"Try: {path} --help"
     return errors.describe_error(error)

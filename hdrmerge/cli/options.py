@@ -57,7 +57,15 @@ Deghost = Annotated[
     config.Deghost,
     typer.Option(help="How ghosts of moving things are found.", rich_help_panel=GHOSTS),
 ]
-Model = Annotated[str | None, typer.Option(help="Network to deghost with.", rich_help_panel=GHOSTS)]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Network to deghost with: refiner (the default), decider, ahdrnet, sk-ahdrnet or "
+        "another that there are weights for.",
+        rich_help_panel=GHOSTS,
+    ),
+]
 Weights = Annotated[
     str | None,
     typer.Option(

@@ -18,7 +18,7 @@ def show_report(report: MergeReport, console: Console, *, product: bool = False)
             _stops(row.used_stops),
             row.alignment,
             f"{100 * row.clipped:.1f} %",
-            f"{100 * row.rejected:.1f} %",
+            "-" if row.rejected is None else f"{100 * row.rejected:.1f} %",
         )
         for row in report.frames
     ]
@@ -31,10 +31,12 @@ def show_report(report: MergeReport, console: Console, *, product: bool = False)
         f"exposures: {report.exposure_source}; response: {report.response_note or report.response}"
     )
     network = f" ({report.model})" if report.model else ""
-    tell(
-        f"deghosting: {report.deghost}{network}; clipped in every frame: "
-        f"{100 * report.clipped_everywhere:.2f} %"
-    )
+    parts = [f"deghosting: {report.deghost}{network}"]
+    if report.refined is not None:
+        parts.append(f"refined: {100 * report.refined:.1f} %")
+    if report.clipped_everywhere is not None:
+        parts.append(f"clipped in every frame: {100 * report.clipped_everywhere:.2f} %")
+    tell("; ".join(parts))
     for warning in report.warnings:
         console.warn(warning)
 

@@ -35,7 +35,7 @@ def train(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Trains a network: configs/decider.toml is the recipe of the default's weights."""
+    """Trains a network: configs/refiner.toml is the recipe of the default's weights."""
     console = Console(quiet=quiet, as_json=as_json)
     if config.is_dir():
         compare(config, out, resume=resume, steps=steps, console=console)

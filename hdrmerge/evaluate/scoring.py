@@ -60,6 +60,8 @@ def find_brackets(folders: Sequence[Path]) -> list[Path]:
     """Folders with a ``scene.json``: each of ``folders`` itself, or those directly inside it."""
     found: list[Path] = []
     for folder in folders:
+        if not folder.exists():
+            raise InputError(f"{folder} does not exist.", "Check the spelling of the path.")
         inside = [folder] if (folder / "scene.json").is_file() else []
         inside = inside or sorted(path.parent for path in folder.glob("*/scene.json"))
         if not inside:

@@ -97,7 +97,8 @@ def detect(file: BinaryIO, path: Path) -> Kind:
     if head[4:11] == b"ftypcrx" or head[6:14] == b"HEAPCCDR":
         return "raw"
     raise InputError(
-        f"{path} is not a picture that can be read.", "JPEG, PNG, TIFF and camera RAW are."
+        f"{path} is not a picture that can be read.",
+        "JPEG, PNG, TIFF and camera RAW are; of HDR pictures OpenEXR, Radiance HDR and PFM.",
     )
 
 

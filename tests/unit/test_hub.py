@@ -163,9 +163,10 @@ def test_a_hub_that_is_not_there(
 
 
 def test_nothing_is_downloaded_unless_named(served: Hub) -> None:
-    for spec, model in ((None, "ahdrnet"), ("me/net", None), ("net.safetensors", None)):
+    for spec, model in ((None, "kalantari"), ("me/net", None), ("net.safetensors", None)):
         with pytest.raises(WeightsError):
             resolve_weights(spec, model)
+    assert resolve_weights(None, "ahdrnet").name == "ahdrnet-narrow"  # shipped
     assert served.requests == []
 
 
