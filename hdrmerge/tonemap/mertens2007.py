@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,11 @@ _SHOWN = 0.5  # linear value that the brightest thousandth has in the shortest e
 _DARK = 0.1  # linear value that the darkest twentieth has in the longest
 _MOST = 6  # exposures
 _GAMMA = 2.2  # of the camera
+_FULL = 65535  # stands for 1 in the planes of the second level
+_AROUND = 4  # rows around a band that its next level, and that enlarged again, look at
+_HIGHER = 4  # bands that have rows around them are so much higher than others
 
-Weights = NDArray[np.uint8]
+Halves = NDArray[np.uint16]
 
 
 def mertens2007(
@@ -41,37 +45,116 @@ def mertens2007(
     ``contrast``, ``saturation`` and ``exposedness`` of the Laplacian of grey, the standard
     deviation of the channels, and a Gaussian of ``sigma`` around 0.5 in every channel; Laplacian
     pyramids of the exposures are blended by Gaussian pyramids of the weights (section 3.2).
-
-    ``picture`` is overwritten: at full size there is no room for another.
     """
     luminance = picture @ _LUMINANCE
     if not luminance.max(initial=0.0) > 0:
         return np.zeros_like(picture)
     exposure = np.float32(exposed(luminance, scene))
-    black = luminance == 0
     gains = _gains(luminance, spacing)
     del luminance
-    powers = (contrast, saturation, exposedness, sigma)
+    height, width = picture.shape[:2]
+    levels = max(0, int(math.log2(min(height, width))) - 1)
+    result = np.empty_like(picture)
+    # of the second level, in 65535ths; those of the first are never there as a whole
+    weights = np.empty((len(gains), -(-height // 2), -(-width // 2)), np.uint16)
 
-    def encode(rows: slice) -> None:
-        np.power(picture[rows], np.float32(1 / _GAMMA), out=picture[rows])
+    def finest(pairs: slice) -> None:
+        import cv2
 
-    in_bands(picture.shape, encode)
-    weights = np.empty((len(gains), *picture.shape[:2]), np.uint8)
-    in_bands(picture.shape, lambda rows: _weigh(picture, rows, gains, powers, weights))
-    for channel in range(3):
-        picture[:, :, channel] = _blend(
-            np.ascontiguousarray(picture[:, :, channel]), gains, weights
-        )
+        rows, around, inner = _surrounded(pairs, height)
+        planes = [_encoded(plane) for plane in cv2.split(picture[around])]
+        shares = _shares(planes, gains, (contrast, saturation, exposedness, sigma))
+        for k, share in enumerate(shares):
+            weights[k, pairs] = _halved(share, pairs, around)
+        for channel, plane in enumerate(planes):
+            total = np.zeros_like(plane)
+            for gain, share in zip(gains, shares, strict=True):
+                shown = _shown(plane, gain)
+                if levels:
+                    cv2.subtract(
+                        shown, _enlarged(np.asarray(cv2.pyrDown(shown)), shown.shape), dst=shown
+                    )
+                cv2.multiply(shown, share, dst=shown)
+                cv2.add(total, shown, dst=total)
+            result[rows, :, channel] = total[inner]
+
+    _in_pairs(picture.shape, finest)
+    if levels:
+        for channel in range(3):
+            _add_coarser(result, picture, channel, gains, weights, levels - 1)
 
     def decode(rows: slice) -> None:
-        part = np.clip(picture[rows], 0, 1, out=picture[rows])
-        np.power(part, np.float32(_GAMMA), out=part)
+        import cv2
+
+        part = np.clip(result[rows], 0, 1, out=result[rows])
+        cv2.pow(part, _GAMMA, part)
         part *= exposure
-        part[black[rows]] = 0  # blending lends it a little from its neighbours
+        part[picture[rows] @ _LUMINANCE == 0] = 0  # blending lends it a little from its neighbours
 
     in_bands(picture.shape, decode)
-    return picture
+    return result
+
+
+def _add_coarser(
+    result: FloatArray,
+    picture: FloatArray,
+    channel: int,
+    gains: list[np.float32],
+    weights: Halves,
+    levels: int,
+) -> None:
+    """Add to a channel of the finest level what is blended on all the others."""
+    height = picture.shape[0]
+    exposures = np.empty_like(weights)
+
+    def halve(pairs: slice) -> None:
+        _, around, _ = _surrounded(pairs, height)
+        plane = _encoded(np.ascontiguousarray(picture[around, :, channel]))
+        for k, gain in enumerate(gains):
+            exposures[k, pairs] = _halved(_shown(plane, gain), pairs, around)
+
+    _in_pairs(picture.shape, halve)
+    fused = _blend(exposures, weights, levels)
+
+    def add(pairs: slice) -> None:
+        rows, around, inner = _surrounded(pairs, height)
+        part = fused[around.start // 2 : -(-around.stop // 2)]
+        shape = (around.stop - around.start, picture.shape[1])
+        result[rows, :, channel] += _enlarged(part, shape)[inner]
+
+    _in_pairs(picture.shape, add)
+
+
+def _in_pairs(shape: tuple[int, ...], work: Callable[[slice], None]) -> None:
+    """``work`` on bands of pairs of rows, high enough for the rows around them to cost little."""
+    in_bands((-(-shape[0] // 2), -(-shape[1] // _HIGHER)), work)
+
+
+def _surrounded(pairs: slice, height: int) -> tuple[slice, slice, slice]:
+    """The rows of pairs, those with the rows around that pyramids need, and the first in these."""
+    rows = slice(2 * pairs.start, min(2 * pairs.stop, height))
+    around = slice(max(rows.start - _AROUND, 0), min(rows.stop + _AROUND, height))
+    return rows, around, slice(rows.start - around.start, rows.stop - around.start)
+
+
+def _encoded(plane: FloatArray) -> FloatArray:
+    import cv2
+
+    return np.asarray(cv2.pow(plane, 1 / _GAMMA))
+
+
+def _shown(plane: FloatArray, gain: np.float32) -> FloatArray:
+    """One exposure of an encoded channel."""
+    shown: FloatArray = plane * gain
+    return np.minimum(shown, np.float32(1), out=shown)
+
+
+def _halved(plane: FloatArray, pairs: slice, around: slice) -> Halves:
+    """The next level of a band, in 65535ths, a row for each of its pairs."""
+    import cv2
+
+    small = cv2.pyrDown(plane)[pairs.start - around.start // 2 :][: pairs.stop - pairs.start]
+    return np.asarray(small * np.float32(_FULL) + np.float32(0.5)).astype(np.uint16)
 
 
 def _gains(luminance: FloatArray, spacing: float) -> list[np.float32]:
@@ -88,23 +171,18 @@ def _gains(luminance: FloatArray, spacing: float) -> list[np.float32]:
     return [np.float32(2.0 ** (s / _GAMMA)) for s in stops]
 
 
-def _weigh(
-    encoded: FloatArray,
-    rows: slice,
+def _shares(
+    planes: list[FloatArray],
     gains: list[np.float32],
     powers: tuple[float, float, float, float],
-    out: Weights,
-) -> None:
-    """Weights of all exposures in a band; 255 is their sum."""
+) -> list[FloatArray]:
+    """Weights of all exposures of a picture of encoded channels; their sum is 1."""
     import cv2
 
     contrast, saturation, exposedness, sigma = powers
-    top, bottom = max(rows.start - 1, 0), min(rows.stop + 1, encoded.shape[0])
-    inner = slice(rows.start - top, rows.stop - top)
-    planes = [np.ascontiguousarray(encoded[top:bottom, :, c]) for c in range(3)]
     every = []
     for gain in gains:
-        red, green, blue = (np.minimum(plane * gain, np.float32(1)) for plane in planes)
+        red, green, blue = (_shown(plane, gain) for plane in planes)
         grey = (red + green + blue) * np.float32(1 / 3)
         weight = np.ones_like(grey)
         if contrast > 0:
@@ -113,38 +191,29 @@ def _weigh(
         if saturation > 0:
             # the variance by differences of channels: grey is exactly 0
             spread = (red - green) ** 2 + (green - blue) ** 2 + (blue - red) ** 2
-            weight *= (spread * np.float32(1 / 9)) ** np.float32(0.5 * saturation)
+            deviation = np.sqrt(spread * np.float32(1 / 9))
+            weight *= deviation if saturation == 1 else deviation**saturation
         weight += np.float32(_LEAST)
         distance = (red - 0.5) ** 2 + (green - 0.5) ** 2 + (blue - 0.5) ** 2
         weight *= np.exp(distance * np.float32(-exposedness / (2 * sigma**2)))
-        every.append(weight[inner] + np.float32(_TINY))
-    total = np.sum(every, axis=0)
-    rest = np.full(total.shape, 255, np.uint8)
-    below = np.zeros_like(total)
-    for k, weight in enumerate(every[:-1]):
-        # rounding sums, not weights, so that the rounded weights still add up
-        below += weight
-        upto = (below / total * np.float32(255) + np.float32(0.5)).astype(np.uint8)
-        out[k, rows] = upto - (255 - rest)
-        rest = np.asarray(255 - upto, np.uint8)
-    out[-1, rows] = rest
+        every.append(weight + np.float32(_TINY))
+    inverse = 1 / np.sum(every, axis=0)
+    return [np.multiply(weight, inverse, out=weight) for weight in every]
 
 
-def _blend(plane: FloatArray, gains: list[np.float32], weights: Weights) -> FloatArray:
+def _blend(exposures: Halves, weights: Halves, levels: int) -> FloatArray:
     """One channel of all exposures, blended level by level."""
     import cv2
 
-    levels = max(0, int(math.log2(min(plane.shape))) - 1)
     total: list[FloatArray] = []
-    for k, gain in enumerate(gains):
-        shown = np.minimum(plane * gain, np.float32(1))
-        weight = np.asarray(weights[k] * np.float32(1 / 255))
+    for exposure, share in zip(exposures, weights, strict=True):
+        shown, weight = exposure * np.float32(1 / _FULL), share * np.float32(1 / _FULL)
         for level in range(levels + 1):
             if level < levels:
                 smaller = np.asarray(cv2.pyrDown(shown))
-                cv2.subtract(shown, _enlarged(smaller, shown), dst=shown)
+                cv2.subtract(shown, _enlarged(smaller, shown.shape), dst=shown)
             cv2.multiply(shown, weight, dst=shown)
-            if k == 0:
+            if level == len(total):
                 total.append(shown)
             else:
                 cv2.add(total[level], shown, dst=total[level])
@@ -153,11 +222,11 @@ def _blend(plane: FloatArray, gains: list[np.float32], weights: Weights) -> Floa
     result = total.pop()
     while total:
         finer = total.pop()
-        result = cv2.add(finer, _enlarged(result, finer), dst=finer)
-    return np.asarray(result)
+        result = np.asarray(cv2.add(finer, _enlarged(result, finer.shape), dst=finer))
+    return result
 
 
-def _enlarged(small: FloatArray, large: FloatArray) -> FloatArray:
+def _enlarged(small: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     import cv2
 
-    return np.asarray(cv2.pyrUp(small, dstsize=(large.shape[1], large.shape[0])))
+    return np.asarray(cv2.pyrUp(small, dstsize=(shape[1], shape[0])))
