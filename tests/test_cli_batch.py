@@ -99,7 +99,7 @@ def test_the_plan_is_printed_and_nothing_done(
     assert "kitchen/IMG_0001-0003" in table.out
     assert "-2.0 +0.0 +2.0" in table.out
     assert "single: portrait.jpg" in table.out
-    assert "2 brackets (0 doubtful), 1 single shots" in table.out
+    assert "2 brackets (0 doubtful), 1 single shot, 0 duplicates, 0 unr" in table.out
     plan = Plan.from_json(hdrmerge("batch", photographs, "--plan", "--json").out)
     assert [b.name for b in plan.brackets] == ["garden/IMG_0001-0003", "kitchen/IMG_0001-0003"]
     assert files(tmp_path) == before

@@ -55,7 +55,12 @@ Response = Annotated[
 Align = Annotated[bool, typer.Option(help="Align the frames.", rich_help_panel=GHOSTS)]
 Deghost = Annotated[
     config.Deghost,
-    typer.Option(help="How ghosts of moving things are found.", rich_help_panel=GHOSTS),
+    typer.Option(
+        help="How ghosts of moving things are found and left out: classic compares the frames; "
+        "auto and network also take out the noise that this leaves, by a small network; off "
+        "leaves them in.",
+        rich_help_panel=GHOSTS,
+    ),
 ]
 Model = Annotated[
     str | None,

@@ -55,8 +55,13 @@ def show_plan(plan: Plan, console: Console) -> None:
 
 
 def count_plan(plan: Plan) -> str:
+    """What the plan holds, in a line."""
     return (
-        f"{len(plan.brackets)} brackets ({len(plan.doubtful)} doubtful), "
-        f"{len(plan.singles)} single shots, {len(plan.duplicates)} duplicates, "
-        f"{len(plan.unreadable)} unreadable"
+        f"{_counted(len(plan.brackets), 'bracket')} ({len(plan.doubtful)} doubtful), "
+        f"{_counted(len(plan.singles), 'single shot')}, "
+        f"{_counted(len(plan.duplicates), 'duplicate')}, {len(plan.unreadable)} unreadable"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
