@@ -10,6 +10,7 @@ import contextlib
 import errno
 import io
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ COMPRESSIONS = ("none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dw
 _MAX_RATIO = 20_000  # five times what DWAB makes of an all black picture, half floats to bytes
 _NAMES = {"none": "no"}  # ours to OpenEXR's
 _REPORT = "hdrmerge:report"
+_READING = threading.Lock()
 
 
 def _library() -> Any:
@@ -135,7 +137,8 @@ def _pixels(path: Path, parts: int, index: int, group: str) -> NDArray[Any]:
 
     chatter = io.StringIO()  # OpenEXR prints that pixels are damaged, and then leaves out the part
     try:
-        with contextlib.redirect_stdout(chatter):
+        # one at a time: two that overlap would leave the process's output silent for good
+        with _READING, contextlib.redirect_stdout(chatter):
             file = OpenEXR.File(str(path))
         if len(file.parts) < parts:
             raise _damaged(path, chatter.getvalue().partition(" - ")[2] or "its pixels are damaged")

@@ -2,15 +2,18 @@
 
     python tests/benchmarks/tonemap_peers.py SCENE.exr ... [--only drago] [--pictures DIR]
     python tests/benchmarks/tonemap_peers.py --time SCENE.exr
+    python tests/benchmarks/tonemap_peers.py --files SCENE.exr
 
 Prints mean and 95th percentile of CIEDE2000 over the pixels of each scene, parameters being
 matched; or, with --time, seconds and memory of each for one scene. Peers: pfstmo (Debian: pfstools)
-and OpenCV. Their linear results get the same sRGB transfer function as ours.
+and OpenCV. Their linear results get the same sRGB transfer function as ours. --files times whole
+programs, EXR in and JPEG out, beside Luminance HDR (Debian: luminance-hdr).
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import resource
 import shutil
 import subprocess
@@ -226,6 +229,40 @@ def seconds(path: Path, pairs: dict[str, Pair]) -> None:
         print(f"{name:12} ours {ours}   theirs {wall:6.2f} s, CPU {cpu:6.2f} s", flush=True)
 
 
+LUMINANCE_OPERATORS = ("reinhard02", "drago", "mantiuk06", "fattal")  # names that both know
+
+
+def programs(path: Path) -> None:
+    """Time ``hdrmerge tonemap`` and luminance-hdr-cli in turns, from EXR to JPEG of quality 95."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name in LUMINANCE_OPERATORS:
+            ours = [sys.executable, "-m", "hdrmerge", "tonemap", str(path), "--op", name]
+            ours += ["--quality", "95", "-o", f"{folder}/{name}_ours.jpg"]
+            theirs = ["luminance-hdr-cli", "-l", str(path), "--tmo", name, "-q", "95"]
+            theirs += ["-o", f"{folder}/{name}_theirs.jpg"]
+            (wall, cpu), (other_wall, other_cpu) = used(ours), used(theirs)
+            print(
+                f"{name:12} ours {wall:6.2f} s, CPU {cpu:6.2f} s   theirs {other_wall:6.2f} s, "
+                f"CPU {other_cpu:6.2f} s   ratio {other_wall / wall:5.1f}, "
+                f"CPU {other_cpu / cpu:5.1f}   load {os.getloadavg()[0]:.1f}",
+                flush=True,
+            )
+
+
+def used(command: list[str]) -> tuple[float, float]:
+    """(wall, processor) seconds of a program; it must write a picture to what follows its -o."""
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen"}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True, env=environment)
+    wall = time.perf_counter() - start
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    written = cv2.imread(command[command.index("-o") + 1])
+    if written is None or written.max() == 0:
+        raise SystemExit(f"{command[0]} wrote no picture, or a black one: take another scene.")
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def child(path: Path, pair: Pair) -> str:
     """Wall and CPU seconds of ``tonemap`` alone, and the peak memory, in a fresh process."""
     code = f"""
@@ -254,7 +291,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[], metavar="NAME", help="these pairs only")
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="keep both pictures here")
     parser.add_argument("--time", action="store_true", help="time and memory instead")
+    parser.add_argument("--files", action="store_true", help="time whole programs instead")
     arguments = parser.parse_args()
+    if arguments.files:
+        programs(arguments.scenes[0])
+        return
     pairs = {
         name: pair
         for name, pair in PAIRS.items()

@@ -14,7 +14,6 @@ import argparse
 import shutil
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,13 +91,9 @@ def makers(only: list[str], peers: bool) -> dict[str, Maker]:
     return {name: make for name, make in found.items() if not only or name in only}
 
 
-READING = threading.Lock()  # the reader of EXR files silences the process's output meanwhile
-
-
 def judge(path: Path, known: dict[str, Maker], pictures: Path | None) -> dict[str, list[float]]:
     """Quality, fidelity and naturalness by operator; an operator that fails scores 0."""
-    with READING:
-        pixels, _ = read_radiance(path)
+    pixels, _ = read_radiance(path)
     pixels = np.maximum(np.nan_to_num(pixels, posinf=65504.0, neginf=0.0), 0).astype(np.float32)
     scores = {}
     for name, make in known.items():
