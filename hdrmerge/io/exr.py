@@ -10,7 +10,10 @@ import contextlib
 import errno
 import io
 import json
+import os
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +141,7 @@ def _pixels(path: Path, parts: int, index: int, group: str) -> NDArray[Any]:
     chatter = io.StringIO()  # OpenEXR prints that pixels are damaged, and then leaves out the part
     try:
         # one at a time: two that overlap would leave the process's output silent for good
-        with _READING, contextlib.redirect_stdout(chatter):
+        with _READING, contextlib.redirect_stdout(chatter), _without_complaints(path):
             file = OpenEXR.File(str(path))
         if len(file.parts) < parts:
             raise _damaged(path, chatter.getvalue().partition(" - ")[2] or "its pixels are damaged")
@@ -148,6 +151,28 @@ def _pixels(path: Path, parts: int, index: int, group: str) -> NDArray[Any]:
     except Exception as error:
         raise _damaged(path, error) from None
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+@contextlib.contextmanager
+def _without_complaints(path: Path) -> Iterator[None]:
+    """Holds back what OpenEXR's C library says of ``path`` on the process's stderr: the error that
+    is raised says it once. What others say meanwhile is passed on."""
+    try:
+        stderr = os.dup(2)
+    except OSError:  # the process has none
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not line.startswith(os.fsencode(path) + b": (EXR_ERR"):
+                    os.write(2, line)
 
 
 def read_exr_header(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -177,3 +178,19 @@ def test_errors(tmp_path: Path) -> None:
     path.write_bytes(b"not an EXR")
     with pytest.raises(InputError):
         read_exr(path)
+
+
+@pytest.mark.parametrize("share", [0.2, 0.6, 0.95])
+def test_a_file_cut_short_is_one_sentence(
+    tmp_path: Path, share: float, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "cut.exr"
+    pixels = np.random.default_rng(0).random((300, 200, 3)).astype(np.float32)
+    write_exr(path, RadianceMap(pixels))
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match="no EXR that can be read"):
+        read_exr(path)
+    os.write(2, b"still there")  # stderr is back
+    captured = capfd.readouterr()
+    assert (captured.out, captured.err) == ("", "still there")
