@@ -8,7 +8,7 @@ import sys
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8  # glibc's names for them, malloc.h
 _BLOCK = 32 << 20  # bytes up to which a freed block stays, the most; whole pictures are larger
-_KEPT = 256 << 20  # bytes that may stay at a heap's end
+_KEPT = 64 << 20  # bytes that may stay at a heap's end
 
 
 def keep_freed_blocks() -> None:
