@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -111,6 +112,20 @@ def test_nothing_prints_or_exits(path: Path) -> None:
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             assert called not in ("print", "sys.exit", "exit", "os._exit", "typer.echo"), called
+
+
+def test_the_architecture_names_every_module() -> None:
+    """And none that is gone; modules of ``cli/`` and of single operators are named by kind."""
+    from hdrmerge.tonemap.operators import OPERATORS
+
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    tree = text.partition("```\n")[2].partition("```")[0]
+    named = set(re.findall(r"\b\w+\.py\b", tree))
+    by_kind = {name.replace("-", "") for name in OPERATORS}
+    modules = {path.name for path in FILES if path.parent.name != "cli"}
+    by_kind = {name for name in modules if name.removesuffix(".py") in by_kind}
+    assert modules - named - by_kind <= {"__init__.py", "__main__.py"}
+    assert named <= {path.name for path in (*FILES, *(ROOT / "tools").glob("*.py"))}
 
 
 def test_only_the_edge_catches_the_package_s_errors() -> None:
