@@ -121,9 +121,7 @@ def evaluate(
     return results
 
 
-def rate(
-    name: str, method: str, estimates: list[FloatArray], bracket: SimulatedBracket
-) -> Result:
+def rate(name: str, method: str, estimates: list[FloatArray], bracket: SimulatedBracket) -> Result:
     """Scores of radiance (H, W, 3) in any scale, made of a bracket in memory, as the reference saw
     it; of several estimates the best one's."""
     plain = oracle.plain_merge(bracket) * _unit(bracket)

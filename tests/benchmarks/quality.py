@@ -195,8 +195,9 @@ valid* at least one frame shows the reference's content unclipped, in *mask, los
 pixels that are worse than in the plain merge, *s* seconds a merge on a shared two-core machine.
 
 Rows: **default** is what `hdrmerge fuse` does (classical decisions, refined by a network);
-*classic* and *off* are its other ways to handle motion; *single* is the best single frame without any merge; *plain* the
-noise-optimal merge that is told response, exposures and alignment but is blind to motion;
+*classic* and *off* are its other ways to handle motion; *single* is the best single frame without
+any merge; *plain* the noise-optimal merge that is told response, exposures and alignment but is
+blind to motion;
 *oracle* uses exactly those samples that show the reference's content, and the clipped value where
 there are none; *oracle+truth* has the truth in those places. *As published* quotes measurements of
 other tools on other scenes of the same kind: compare them with the target, not digit by digit.
