@@ -19,7 +19,7 @@ from hdrmerge.tonemap.edge_aware import (
 from hdrmerge.tonemap.scene import Statistics
 
 _PIXELS = 3_000_000  # of the reduced picture, on which the equations are solved
-_COARSEST = 6  # least pixels a side of the pyramid's smallest level
+_COARSEST = 3  # least pixels a side of the pyramid's smallest level
 _RANGE = 2.3  # of the display, log10
 _ENDS = (0.1, 99.9)  # percentiles that become black and white
 _WINDOW, _LEAST = 2, 1e-5  # radius and variance of the guided enlargement
