@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -194,3 +196,14 @@ def test_a_file_cut_short_is_one_sentence(
     os.write(2, b"still there")  # stderr is back
     captured = capfd.readouterr()
     assert (captured.out, captured.err) == ("", "still there")
+
+
+def test_threads_that_read_leave_the_output_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "a.exr"
+    write_exr(path, radiance())
+    before = sys.stdout
+    with ThreadPoolExecutor(8) as pool:
+        every = list(pool.map(lambda _: read_exr(path)[0], range(64)))
+    assert sys.stdout is before
+    for pixels in every[1:]:
+        np.testing.assert_array_equal(pixels, every[0])

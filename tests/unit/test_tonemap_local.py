@@ -272,3 +272,13 @@ def test_bands_do_not_show(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = apply(name, picture)
     monkeypatch.setattr("hdrmerge.tonemap.bands.BAND", 7 * picture.shape[1])
     np.testing.assert_allclose(apply(name, picture), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_what_is_given_stays(name: str) -> None:
+    picture, _ = room_with_window()
+    operator = find_operator(name)
+    given = np.repeat(picture[:, :, None], 3, axis=2) if operator.takes == "rgb" else picture
+    before = given.copy()
+    operator.load()(given, scene_of(given), **operator.complete({}))
+    np.testing.assert_array_equal(given, before)
