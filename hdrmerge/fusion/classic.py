@@ -25,6 +25,7 @@ from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.fusion.silhouettes import extended
+from hdrmerge.fusion.swaying import restored
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
 
@@ -78,7 +79,7 @@ def judge(
                     trust[k] = _extended(stack, noise, linear[k], trust[k], below[reference], k)
                 used.append(k)
                 suspect |= trust[k] < 0.5
-    return linear, below, trust
+    return linear, below, restored(stack.exposures, reference, linear, below, trust)
 
 
 def _extended(
