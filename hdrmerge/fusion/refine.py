@@ -28,7 +28,7 @@ Array = TypeVar("Array", bound=Any)
 HALO = 56  # pixels around a place that the network and its inputs reach, 52 and some to spare
 _REACH = 48  # that the network alone does, 43 and some to spare; as HALO, a multiple of a cell
 CELL = 8  # pixels a side: what is refined or not, and the step of the network's coarsest grid
-TILE = 640  # pixels a side that are looked at at once; as HALO, a multiple of a cell
+TILE = 384  # pixels a side that are looked at at once; as HALO, a multiple of a cell
 _FEWEST = 5.0  # pixels' worth of noise that make a cell worth refining
 _SCALES = (3, 5, 13)  # pixels over which detail is averaged, one after the other
 _LEVEL = 17  # pixels over which the level is averaged
