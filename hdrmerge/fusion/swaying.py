@@ -8,6 +8,7 @@ a place as well as another, and better than any fill: the longest one that does 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from hdrmerge.frames import FloatArray
 
 _ENOUGH = np.float32(0.2)  # of the best exposure: a frame of less light shows noise, not leaves
 _RESTLESS, _SAME = 0.08, 0.2  # of the mean: least difference of pixels, most of means
+_PAIRS = 3  # of neighbouring exposures that must all contradict each other
 _WINDOW = 25  # pixels of the proxy over which the frames must agree
 _BRIGHT = 0.8  # of the reference's mean that the shorter frame's must reach, both cut at saturation
 _DARK = 0.9  # of saturation: below, a pixel is a dark one
@@ -59,14 +61,14 @@ def restored(
         here = lost & (below[k] > 0.5)
         if not here.any():
             continue
-        if k == 0:
-            break  # one frame alone cannot tell swaying from going
+        if k < _PAIRS:
+            break  # too few frames to tell swaying from going
         value, dark = seen(k)
         times, more = _DARKER
         alike = here & (value >= _BRIGHT * own) & (dark <= times * own_dark + np.float32(more))
-        alike &= _restless(
-            linear[k] / np.float32(exposures[k]), linear[k - 1] / np.float32(exposures[k - 1])
-        )
+        radiance = [linear[j] / np.float32(exposures[j]) for j in range(k, k - _PAIRS - 1, -1)]
+        for longer, shorter in pairwise(radiance):
+            alike &= _restless(longer, shorter)
         lost &= ~here  # a shorter frame would add noise, and another moment
         soft = cv2.GaussianBlur(alike.astype(np.float32), (0, 0), 1.0)
         trust[k] = np.maximum(trust[k], soft)
