@@ -38,6 +38,8 @@ def restored(
     """
     import cv2
 
+    if reference <= _PAIRS:
+        return trust  # too few frames to tell swaying from going
     clips = below[reference] < 0.5
     shown, could = np.zeros((2, *clips.shape), np.float32)
     for k in range(reference):
@@ -62,7 +64,7 @@ def restored(
         if not here.any():
             continue
         if k < _PAIRS:
-            break  # too few frames to tell swaying from going
+            break
         value, dark = seen(k)
         times, more = _DARKER
         alike = here & (value >= _BRIGHT * own) & (dark <= times * own_dark + np.float32(more))

@@ -103,16 +103,21 @@ def read_config(path: Path) -> TrainConfig:
 
     Raises InputError for a file that is no TOML, UsageError for what it should not hold.
     """
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from error
+    values = read_toml(path)
     for name, kind in _SECTIONS.items():
         if name in values:
             values[name] = make_section(kind, values[name], f"[{name}] of {path.name}")
     config: TrainConfig = make_section(TrainConfig, values, path.name)
     check_paths(config, ("scenes", "responses", "start"), path)
     return config
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file; raises InputError for a file that is none."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not valid TOML: {error}.") from error
 
 
 def check_paths(config: Any, names: tuple[str, ...], path: Path) -> None:

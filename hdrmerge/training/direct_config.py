@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.models.registry import is_direct, make_config
-from hdrmerge.training.config import DataConfig, make_section
+from hdrmerge.training.config import DataConfig, check_paths, make_section, read_toml
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +98,7 @@ def read_direct_config(path: Path) -> DirectConfig:
             "The deciding network's recipe is configs/decider.toml.",
         )
     make_config(config.network, model)
-    for name in ("scenes", "responses", "start"):
-        folder = getattr(config, name)
-        if folder is not None and not Path(folder).exists():
-            raise InputError(
-                f"{path.name}: {name} = {folder!r} does not exist.",
-                "Paths are relative to the folder that the command runs in.",
-            )
+    check_paths(config, ("scenes", "responses", "start"), path)
     if config.crop > config.data.patch:
         raise UsageError(
             f"{path.name}: crops of {config.crop} do not fit patches of {config.data.patch}."
@@ -116,10 +109,7 @@ def read_direct_config(path: Path) -> DirectConfig:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not valid TOML: {error}.") from error
+    values = read_toml(path)
     base = values.pop("base", None)
     if base is None:
         return values

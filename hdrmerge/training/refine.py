@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from hdrmerge.fusion.refine import noise_in
 from hdrmerge.models.refiner import BANDS, Refiner, RefinerConfig
-from hdrmerge.training.config import check_paths, make_section
+from hdrmerge.training.config import check_paths, make_section, read_toml
 from hdrmerge.training.data import Scenes, load_scenes
 from hdrmerge.training.noise_patches import NoiseConfig, render_noise_patch
 from hdrmerge.training.run import Tell, Trainee, follow, open_run
@@ -60,7 +59,7 @@ _SECTIONS: dict[str, type] = {"data": NoiseConfig, "model": RefinerConfig}
 
 def read_refine_config(path: Path) -> RefineConfig:
     """A run's configuration from TOML; raises InputError and UsageError as ``read_config``."""
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
+    values = read_toml(path)
     for name, kind in _SECTIONS.items():
         if name in values:
             values[name] = make_section(kind, values[name], f"[{name}] of {path.name}")
