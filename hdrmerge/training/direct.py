@@ -51,6 +51,7 @@ def fresh(config: DirectConfig) -> Trainee:
         config.device,
         config.rate,
         config.weight_decay,
+        config.optimizer,
     )
     if config.start is not None:
         given = load_checkpoint(Path(config.start)).tensors
@@ -76,6 +77,7 @@ def advance(
         batch.clipped(),
         motion=config.loss.motion,
         saturated=config.loss.clipped,
+        square=config.loss.square,
     )
     rate = rate_at(trainee.step, config)
     norm = trainee.learn(loss, rate=rate, clip=config.clip, ema=config.ema)

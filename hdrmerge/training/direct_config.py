@@ -9,16 +9,18 @@ from typing import Any, Literal
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.models.registry import is_direct, make_config
 from hdrmerge.training.config import DataConfig, check_paths, make_section, read_toml
+from hdrmerge.training.run import OPTIMIZERS, OptimizerName
 
 
 @dataclass(frozen=True, slots=True)
 class MotionLoss:
     """Weights of Deng et al. (ICPR 2020) beside the 1 of every pixel: ``motion`` (a) where
     something moved, ``clipped`` (b) where the reference is saturated; both 0: the plain mean
-    absolute error."""
+    absolute error. ``square``: of the squared error beside the absolute one (ours)."""
 
     motion: float = 0.0
     clipped: float = 0.0
+    square: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +35,10 @@ class DirectConfig:
     ``data.patch`` pixels are rendered (by ``workers`` processes) from ``pool_seed`` and kept in
     memory; every ``renew`` steps they are rendered anew (0: never). ``steps`` of ``batch`` crops of
     ``crop`` pixels. The learning ``rate`` warms up over ``warmup`` steps and falls along a cosine
-    to a hundredth, or stays (``schedule``). AdamW with ``weight_decay``; ``clip``: largest gradient
-    norm; ``ema``: decay of the averaged weights, which are what is validated and exported.
-    ``precision``: ``fp32`` or ``bf16``; ``compile``: by torch.compile. ``seeds``: those that an
-    ablation trains; a run of its own takes ``seed``.
+    to a hundredth, or stays (``schedule``). ``optimizer``: ``adamw`` or ``muon``, with
+    ``weight_decay``; ``clip``: largest gradient norm; ``ema``: decay of the averaged weights, which
+    are what is validated and exported. ``precision``: ``fp32`` or ``bf16``; ``compile``: by
+    torch.compile. ``seeds``: those that an ablation trains; a run of its own takes ``seed``.
     """
 
     network: str
@@ -54,6 +56,7 @@ class DirectConfig:
     rate: float = 2e-3
     warmup: int = 100
     schedule: Literal["cosine", "constant"] = "cosine"
+    optimizer: OptimizerName = "adamw"
     weight_decay: float = 1e-4
     ema: float = 0.998
     clip: float = 1.0
@@ -99,6 +102,11 @@ def read_direct_config(path: Path) -> DirectConfig:
         )
     make_config(config.network, model)
     check_paths(config, ("scenes", "responses", "start"), path)
+    if config.optimizer not in OPTIMIZERS:
+        raise UsageError(
+            f"{path.name}: optimizer must be one of {', '.join(OPTIMIZERS)}, "
+            f"not {config.optimizer!r}."
+        )
     if config.crop > config.data.patch:
         raise UsageError(
             f"{path.name}: crops of {config.crop} do not fit patches of {config.data.patch}."

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.io.atomic import atomic_path, write_bytes
 from hdrmerge.models.checkpoint import checkpoint_bytes
+from hdrmerge.training.muon import Muon
 
+OptimizerName = Literal["adamw", "muon"]
+OPTIMIZERS: dict[OptimizerName, type[torch.optim.AdamW] | type[Muon]]
+OPTIMIZERS = {"adamw": torch.optim.AdamW, "muon": Muon}
 STATE, CURVES, SCORES = "state.pt", "curves.csv", "validation.jsonl"
 Tell = Callable[[int, dict[str, float]], None]
 
@@ -38,20 +42,25 @@ class Trainee:
 
     model: nn.Module
     average: nn.Module
-    optimizer: torch.optim.AdamW
+    optimizer: torch.optim.Optimizer
     step: int = 0
 
     @classmethod
     def fresh(
-        cls, make: Callable[[], nn.Module], seed: int, device: str, rate: float, decay: float
+        cls,
+        make: Callable[[], nn.Module],
+        seed: int,
+        device: str,
+        rate: float,
+        decay: float,
+        optimizer: OptimizerName = "adamw",
     ) -> Trainee:
-        """At step 0, its weights drawn from ``seed``; ``decay`` is AdamW's weight decay."""
+        """At step 0, its weights drawn from ``seed``; ``decay`` is the optimiser's weight decay."""
         torch.manual_seed(seed)
         model, average = (_placed(make(), device) for _ in range(2))
         average.load_state_dict(model.state_dict())
-        return cls(
-            model, average, torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=decay)
-        )
+        chosen = OPTIMIZERS[optimizer](model.parameters(), lr=rate, weight_decay=decay)
+        return cls(model, average, chosen)
 
     def start_from(self, state: Path) -> None:
         """Take the averaged weights of another run's ``state.pt``."""

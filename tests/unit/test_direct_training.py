@@ -108,9 +108,13 @@ def test_the_motion_emphasised_loss_weighs_where_it_says(a: float, b: float) -> 
     for mask, error in ((moving, 0.1), (clipped, 0.2)):
         value = math.expm1((level + error) * math.log1p(5000)) / 5000
         output = torch.where(mask, torch.tensor(value), output)
-    loss = motion_emphasised(output, target, moving, clipped, motion=a, saturated=b)
-    expected = ((1 + a) * 0.1 + (1 + b) * 0.2) / 4 / (1 + a / 4 + b / 4)
-    assert float(loss) == pytest.approx(expected, rel=1e-4)
+    for square in (0.0, 3.0):
+        loss = motion_emphasised(
+            output, target, moving, clipped, motion=a, saturated=b, square=square
+        )
+        parts = (1 + a) * (0.1 + square * 0.01), (1 + b) * (0.2 + square * 0.04)
+        expected = sum(parts) / 4 / (1 + a / 4 + b / 4)
+        assert float(loss) == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_loss_of_an_even_error_does_not_depend_on_the_weights() -> None:
@@ -157,10 +161,11 @@ def test_what_moves_is_marked_and_rounds_differ(folder: Path) -> None:
     assert torch.equal(fill(source, config, 1).linear, second.linear)
 
 
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    folder: Path, pool: Examples, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, pool: Examples, tmp_path: Path, optimizer: Any
 ) -> None:
-    config = config_for(folder)
+    config = config_for(folder, optimizer=optimizer)
     whole = direct.train_direct(config, tmp_path / "whole", pool=pool)
     with pytest.raises(UsageError, match="already holds a run"):
         direct.train_direct(config, tmp_path / "whole", pool=pool)
@@ -250,6 +255,7 @@ def test_a_configuration_inherits_and_is_checked(folder: Path, tmp_path: Path) -
         ('network = "ahdrnet"\ncolour = 1', "does not know colour"),
         ('network = "ahdrnet"\nsteps = "many"', "should be like"),
         ('network = "ahdrnet"\ncrop = 500', "do not fit"),
+        ('network = "ahdrnet"\noptimizer = "sgd"', "must be one of adamw, muon"),
         ('network = "ahdrnet"\nstops = [-2.0, 0.0]', "stops must be three"),
         ("steps = 3", "must say network"),
     ):
