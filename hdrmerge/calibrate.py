@@ -2,9 +2,7 @@
 
 The pixels are asked under each hypothesis how far the frames' log-ratios stray from the exposure
 steps. What strays by the same amount at all brightnesses is a wrong exposure, what strays with
-brightness is a wrong response; the simplest hypothesis that explains the bracket wins. Exposure
-ratios follow Hanji & Mantiuk, "Robust estimation of exposure ratios in multi-exposure image
-stacks", IEEE TCI 2023: noise-weighted least squares on log-ratios, reverted when absurd.
+brightness is a wrong response; the simplest hypothesis that explains the bracket wins.
 """
 
 from __future__ import annotations
@@ -15,22 +13,18 @@ from itertools import pairwise
 
 import numpy as np
 
-from hdrmerge.comparison import GRID, Array, Levels, Pair, Trial, compare, make_pairs
+from hdrmerge.comparison import GRID, Array, Pair, Trial, make_pairs
 from hdrmerge.config import MergeConfig
 from hdrmerge.exposure import ESTIMATED, exif_exposures, profile_response
+from hdrmerge.ratios import LN2, NO_OVERLAP, STEP_AGREES, Measured, measure, settle
 from hdrmerge.response import Response
 from hdrmerge.response_fit import Fit, fit_debevec, fit_response, srgb_inverse
 from hdrmerge.samples import Blocks, sample_blocks
 from hdrmerge.stack import ExposureStack
 
-LN2 = float(np.log(2))
 SHAPE_EXPLAINED = 0.03  # rms log-ratio deviation up to which a response explains a bracket
-STEP_AGREES = 0.03  # log-ratio by which EXIF may be off before the pixels overrule it
-STEP_ABSURD = 2.5 * LN2  # a step measured this far from the expected one is no measurement
-CLOSURE = 0.15  # log-ratio by which measured steps may contradict each other
 FIT_SETTLED = 0.01  # misfit below which no other steps are tried
 TYPICAL_STRETCH = 0.77  # true steps over median ones under sRGB: 0.73 to 0.83 on five cameras
-FEW_LEVELS = 0.1  # standard error that a single level of brightness leaves
 DUPLICATE = 0.05  # stops
 
 
@@ -39,28 +33,18 @@ class Calibration:
     """A calibrated bracket.
 
     ``stack`` carries the final exposures and response. ``exif_stops`` and ``measured_stops``: one
-    per frame, relative to the reference, None where unknown. ``source`` says where the exposures
-    come from, ``response_note`` why the response is what it is.
+    per frame, relative to the reference, None where unknown; ``measured_error``: one standard error
+    of the latter, in stops. ``source`` says where the exposures come from, ``response_note`` why
+    the response is what it is.
     """
 
     stack: ExposureStack
     exif_stops: tuple[float | None, ...]
     measured_stops: tuple[float | None, ...]
+    measured_error: tuple[float | None, ...]
     source: str
     response_note: str
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Measured:
-    """Log exposures (N,) that the pixels show under a response, the first 0, and their standard
-    errors; ``shape``: rms deviation that no choice of steps explains. ``trouble`` says why the
-    measurement is not to be trusted ('' = it is)."""
-
-    log_exposure: Array
-    error: Array
-    shape: float
-    trouble: str
 
 
 def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
@@ -98,25 +82,24 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
         if not known:
             warnings.append(f"The exposures are a rough guess: {measured.trouble}.")
     else:
-        off = np.abs(measured.log_exposure - start)
-        tolerance = np.maximum(max(STEP_AGREES, 2 * measured.shape), 3 * measured.error)
-        if not known or choice.free or np.any(off > tolerance):
-            exposure = np.maximum.accumulate(measured.log_exposure)
+        settled: Array | None = measured.log_exposure
+        if known and not choice.free:
+            settled = settle(measured, start)
+        if settled is not None:
+            exposure = np.maximum.accumulate(settled)
             if known:
-                worst = int(np.argmax(off))
-                warnings.append(
-                    f"EXIF is off by {off[worst] / LN2:.2f} stops at "
-                    f"{stack.frames[worst].path.name}; the exposures were measured."
-                )
+                warnings.append(_contradicted(stack, exposure - start, measured))
             source = "measured"
     warnings += _duplicates(stack, exposure)
     exposures = stack.exposures
     if exposure is not start:
         exposures = np.exp(exposure - exposure[stack.reference])
+    overlap, at = measured.trouble != NO_OVERLAP, stack.reference
     return Calibration(
         stack=replace(stack, exposures=exposures, response=choice.response),
         exif_stops=_exif_stops(stack),
-        measured_stops=_stops(measured, stack.reference),
+        measured_stops=_stops(measured.log_exposure - measured.log_exposure[at], overlap),
+        measured_error=_stops(measured.error(at), overlap),
         source=source,
         response_note=choice.note,
         warnings=tuple(warnings),
@@ -151,7 +134,7 @@ def choose_response(
     forced, known = asked != "auto", source != "brightness"
     explained = measured.shape <= SHAPE_EXPLAINED
     stretched = known and _stretched(np.diff(measured.log_exposure), np.diff(start))
-    if (explained and not stretched and not forced) or measured.trouble == "too little overlaps":
+    if (explained and not stretched and not forced) or measured.trouble == NO_OVERLAP:
         why = f"explains the bracket to {_percent(measured.shape)}"
         if measured.trouble:
             why = f"kept, {measured.trouble}"
@@ -165,7 +148,8 @@ def choose_response(
         settled = source == "given" or (fixed is not None and _misfit(fixed) < FIT_SETTLED)
         free = None if settled else fit_response(pairs, start, free=True)
     if free is not None and fixed is not None:
-        moved = np.max(np.abs(free.log_exposure - fixed.log_exposure)) > STEP_AGREES
+        allowed = np.maximum(STEP_AGREES, 3 * measured.error(0))
+        moved = np.any(np.abs(free.log_exposure - fixed.log_exposure) > allowed)
         free = free if moved and _misfit(free) < 0.7 * _misfit(fixed) - 0.003 else None
     fit = free or fixed
     if fit is None:
@@ -208,61 +192,6 @@ def tabulated(response: Response) -> Array:
     return np.asarray(curve + 1e-9 * GRID)
 
 
-def measure(
-    pairs: Sequence[Pair], trial: Trial | None, expected: Array, *, anchored: bool
-) -> Measured:
-    """Log exposures from the pairs' log-ratios by weighted least squares.
-
-    ``expected`` (N,) is where binning starts; ``anchored``: it is a serious expectation, and a
-    measurement far from it is absurd.
-    """
-    n = len(expected)
-    current = np.array(expected, dtype=np.float64)
-    levels: list[Levels] = []
-    for _ in range(2):  # bins follow the steps
-        levels = []
-        for pair in pairs:
-            step = float(current[pair.brighter] - current[pair.darker])
-            found = compare(pair, trial, step)
-            if found is not None:
-                levels.append(found)
-        rows = np.zeros((len(levels), n))
-        offset, variance = np.zeros(len(levels)), np.ones(len(levels))
-        for index, found in enumerate(levels):
-            rows[index, found.pair.brighter], rows[index, found.pair.darker] = 1.0, -1.0
-            offset[index], variance[index], _ = _constant(found)
-        linked = np.linalg.matrix_rank(rows) == n - 1 if levels else False
-        if not linked:
-            error = np.full(n, np.inf)
-            return Measured(current - current[0], error, 0.0, "too little overlaps")
-        steps = rows @ current + offset
-        normal = rows[:, 1:].T @ (rows[:, 1:] / variance[:, None])
-        solution = np.linalg.solve(normal, rows[:, 1:].T @ (steps / variance))
-        current = np.concatenate([[0.0], solution])
-    error = np.concatenate([[0.0], np.sqrt(np.diag(np.linalg.inv(normal)))])
-    closure = float(np.max(np.abs(rows @ current - steps)))
-    shape = float(np.sqrt(np.mean([_constant(found)[2] for found in levels])))
-    trouble = ""
-    if np.any(np.diff(current) < -3 * error[1:] - STEP_AGREES):
-        trouble = "the measured exposures do not ascend"
-    elif closure > CLOSURE + shape:
-        trouble = "the measured exposures contradict each other"
-    elif anchored and np.max(np.abs(np.diff(current - expected))) > STEP_ABSURD:
-        trouble = "the measured exposures are absurd"
-    return Measured(current, error, shape, trouble)
-
-
-def _constant(levels: Levels) -> tuple[float, float, float]:
-    """Mean deviation of a pair, its variance, and the variance around it beyond noise."""
-    weight = 1 / (levels.variance + 0.01**2)
-    mean = float((weight * levels.deviation).sum() / weight.sum())
-    around = (levels.deviation - mean) ** 2
-    excess = max(0.0, float((weight * (around - levels.variance)).sum() / weight.sum()))
-    scatter = float((weight * around).sum() / weight.sum())
-    few = FEW_LEVELS / len(levels.level)  # near clipping alone, a mean is worth little
-    return mean, scatter / len(levels.level) + 0.002**2 + few**2, excess
-
-
 def _misfit(fit: Fit) -> float:
     """Rms deviation beyond noise that is left under a fit, its steps included."""
     excess = np.concatenate([f.deviation**2 - f.variance for f in fit.levels])
@@ -293,11 +222,20 @@ def _exif_stops(stack: ExposureStack) -> tuple[float | None, ...]:
     return tuple(None if e is None or base is None else float(np.log2(e / base)) for e in exif)
 
 
-def _stops(measured: Measured, reference: int) -> tuple[float | None, ...]:
-    if measured.trouble == "too little overlaps":
-        return (None,) * len(measured.log_exposure)
-    stops = (measured.log_exposure - measured.log_exposure[reference]) / LN2
-    return tuple(float(s) for s in stops)
+def _stops(log_exposure: Array, known: bool) -> tuple[float | None, ...]:
+    return tuple(float(s) if known else None for s in log_exposure / LN2)
+
+
+def _contradicted(stack: ExposureStack, off: Array, measured: Measured) -> str:
+    """The warning about the frame whose EXIF is ``off`` (N,) the most, as most frames have it."""
+    off = off - np.median(off)
+    worst = int(np.argmax(np.abs(off)))
+    others = int(np.argmin(np.abs(off)))
+    error = measured.error(others)[worst] / LN2
+    return (
+        f"EXIF is off by {abs(off[worst]) / LN2:.2f} ± {max(error, 0.01):.2f} stops at "
+        f"{stack.frames[worst].path.name}; the exposures were measured."
+    )
 
 
 def _duplicates(stack: ExposureStack, log_exposure: Array) -> list[str]:

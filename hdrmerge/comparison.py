@@ -71,6 +71,8 @@ class Levels:
     ``level`` (M,): log exposure in the brighter frame; ``deviation`` (M,): log-ratio less the
     trial step; ``variance`` (M,) of it; ``codes`` and ``weights``: effective code fractions of
     the samples (S,) in darker and brighter frame and their weights, ``bins`` (S,) their level.
+    ``scatter``: variance of a sample's log-ratio that noise does not explain, the levels' median:
+    misalignment and motion.
     """
 
     pair: Pair
@@ -80,6 +82,7 @@ class Levels:
     bins: NDArray[np.intp]
     weights: Array
     codes: tuple[Array, Array]
+    scatter: float
 
 
 def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
@@ -220,7 +223,7 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     difference = (log[1] - log[0])[keep] + ((relative[1] - relative[0])[keep] / (2 * PIXELS)) - step
     texture = (slope**2 * pair.variance[1] / np.exp(2 * log[1]))[keep]  # of the brighter frame
     weights = 1 / ((vi + vj)[keep] + TEXTURE**2 * texture + 1e-5)
-    centre, spread = _robust(difference, weights, bins, counts)
+    centre, spread, raw = _robust(difference, weights, bins, counts)
     weights = weights * _bisquare((difference - centre[bins]) / (4 * spread[bins]))
     total = np.bincount(bins, weights)
     effective = total**2 / np.maximum(np.bincount(bins, weights**2), 1e-30)
@@ -237,6 +240,7 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     samples = good[bins]
     if not good.any():
         return None
+    noise_alone = np.bincount(bins, (vi + vj)[keep]) / counts
     return Levels(
         pair,
         (found[good] + 0.5) * BIN,
@@ -245,22 +249,24 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
         number[bins[samples]].astype(np.intp),
         (weights / np.maximum(total, 1e-30)[bins])[samples],
         (codes[0][keep][samples], codes[1][keep][samples]),
+        float(np.median(np.maximum(raw**2 - noise_alone, 0)[good])),
     )
 
 
 def _robust(
     value: Array, weights: Array, bins: NDArray[np.intp], counts: NDArray[np.intp]
-) -> tuple[Array, Array]:
-    """Centre and spread of each bin: median and MAD, then a bisquare step; spread < ln(2) / 4."""
+) -> tuple[Array, Array, Array]:
+    """Centre and spread of each bin: median and MAD, then a bisquare step; spread < ln(2) / 4.
+    Last the spread without that limit."""
     centre = _medians(value, bins, counts)
-    spread = 1.4826 * _medians(np.abs(value - centre[bins]), bins, counts) + 1e-4
-    spread = np.minimum(spread, np.log(2) / 4)
+    raw = 1.4826 * _medians(np.abs(value - centre[bins]), bins, counts) + 1e-4
+    spread = np.minimum(raw, np.log(2) / 4)
     for _ in range(2):
         w = weights * _bisquare((value - centre[bins]) / (4 * spread[bins]))
         total = np.bincount(bins, w, minlength=len(counts))
         mean = np.bincount(bins, w * value, minlength=len(counts)) / np.maximum(total, 1e-30)
         centre = np.where(total > 0, mean, centre)
-    return centre, spread
+    return centre, spread, raw
 
 
 def _medians(value: Array, bins: NDArray[np.intp], counts: NDArray[np.intp]) -> Array:

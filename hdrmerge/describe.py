@@ -33,6 +33,7 @@ def describe_stack(
             iso=frame.settings.iso,
             exif_stops=calibration.exif_stops[k],
             measured_stops=calibration.measured_stops[k],
+            measured_error=calibration.measured_error[k],
             used_stops=float(np.log2(stack.exposures[k])),
             alignment=alignment[k].kind,
             alignment_note=alignment[k].note,

@@ -18,6 +18,7 @@ class FrameReport:
     iso: float | None = None
     exif_stops: float | None = None
     measured_stops: float | None = None
+    measured_error: float | None = None  # standard error of the above
     used_stops: float = 0.0
     alignment: str = "none"
     alignment_note: str = ""

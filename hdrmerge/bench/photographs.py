@@ -40,10 +40,11 @@ def photograph(folder: Path, megapixels: float, count: int, seed: int = 7) -> li
     texture = sum(
         smooth_noise(_TEXTURE, _TEXTURE, cell, rng)[..., 0] * cell**0.3 for cell in (1, 2, 4, 8)
     )
-    paths = []
+    paths, level = [], 1.0
     for k in range(count):
         scene = room(*_TRACED, phase=k - (count - 1) / 2)
-        level = float(np.percentile(scene.max(axis=2), _PERCENTILE)) * 2.0 ** stops[0]
+        if k == 0:  # who hides the window later must not change the exposure
+            level = float(np.percentile(scene.max(axis=2), _PERCENTILE)) * 2.0 ** stops[0]
         to_frame = np.eye(3)
         if k != count // 2:
             to_frame = random_homography(height, width, 0.1, 8.0, 0.0, rng)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from hdrmerge.cli.console import Console
 from hdrmerge.report import MergeReport
 
+_UNCERTAIN = 0.05  # stops
+
 
 def show_report(report: MergeReport, console: Console, *, product: bool = False) -> None:
     """The table of frames and the notes; ``product`` sends them to stdout."""
@@ -14,7 +16,7 @@ def show_report(report: MergeReport, console: Console, *, product: bool = False)
         (
             f"{row.file}{' *' if row.file == report.reference else ''}",
             _stops(row.exif_stops),
-            _stops(row.measured_stops),
+            _stops(row.measured_stops) + _error(row.measured_error),
             _stops(row.used_stops),
             row.alignment,
             f"{100 * row.clipped:.1f} %",
@@ -39,6 +41,11 @@ def show_report(report: MergeReport, console: Console, *, product: bool = False)
     tell("; ".join(parts))
     for warning in report.warnings:
         console.warn(warning)
+
+
+def _error(value: float | None) -> str:
+    """Where exposures are usually known to a hundredth, what is not says so."""
+    return f" ± {value:.2f}" if value is not None and value >= _UNCERTAIN else ""
 
 
 def _stops(value: float | None) -> str:

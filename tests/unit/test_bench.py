@@ -15,8 +15,10 @@ from hdrmerge.bench.plan import size_of, stops_of
 from hdrmerge.bench.process import measure
 from hdrmerge.cli.bench import show_bench
 from hdrmerge.cli.console import Console
+from hdrmerge.config import MergeConfig
 from hdrmerge.errors import ResourceError
 from hdrmerge.io import read_frames
+from hdrmerge.pipeline import prepare_stack
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no peak memory there")
@@ -48,6 +50,18 @@ def test_the_photographs_are_a_bracket(tmp_path: Path, monkeypatch: pytest.Monke
     clipped = [float(np.mean(frame.pixels == 255)) for frame in frames]
     assert clipped[0] < 0.02 < clipped[2]
     assert clipped == sorted(clipped)
+
+
+def test_the_photographs_are_exposed_as_their_exif_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who walks past the window must not change the exposure, as a meter's would."""
+    monkeypatch.setattr(photographs, "_TRACED", (60, 90))
+    frames = read_frames(photographs.photograph(tmp_path, 0.4, 4))
+    _, calibration, _ = prepare_stack(frames, MergeConfig(response="srgb"))
+    assert calibration.source == "EXIF"
+    measured = np.array(calibration.measured_stops, dtype=float)
+    assert np.diff(measured)[:2] == pytest.approx([3, 3], abs=0.03)
 
 
 def test_the_bench_s_own_process_stays_small() -> None:

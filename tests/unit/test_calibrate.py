@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -141,6 +142,45 @@ def test_a_third_of_a_stop_in_exif_is_put_right() -> None:
     curved = calibrated(bracket(s_curve, times=times))
     np.testing.assert_allclose(steps(curved), [2, 2], atol=0.05)
     assert response_error(curved.stack.response, s_curve) < 0.03
+
+
+def displaced(frames: list[Frame], k: int, pixels: int) -> list[Frame]:
+    """The bracket with frame ``k`` shifted, unknown to all, as when alignment has failed."""
+    moved = [
+        np.roll(f.pixels, pixels, axis=1) if i == k else f.pixels for i, f in enumerate(frames)
+    ]
+    return [replace(f, pixels=pixels) for f, pixels in zip(frames, moved, strict=True)]
+
+
+@pytest.mark.parametrize("pixels", [5, 12])
+def test_exif_wins_where_frames_are_not_aligned(pixels: int) -> None:
+    stops = (-3.0, -1.5, 0.0, 1.5, 3.0)
+    whole = calibrated(bracket(stops=stops))
+    result = calibrated(displaced(bracket(stops=stops), 4, pixels))
+    assert result.source == "EXIF"
+    np.testing.assert_allclose(steps(result), 1.5)
+    off, sure, unsure = (
+        np.array(values, dtype=float)
+        for values in (result.measured_stops, whole.measured_error, result.measured_error)
+    )
+    base = result.stack.reference
+    off -= np.array(stops) - stops[base]
+    assert np.abs(off[:4]).max() < 0.02 and abs(off[4]) < 3 * unsure[4]
+    assert sure[:4].max() < 0.01 and unsure[4] > sure[4]
+
+
+def test_a_wrong_step_is_measured_and_an_uncertain_one_is_left_to_exif() -> None:
+    stops = (-3.0, -1.5, 0.0, 1.5, 3.0)
+    said = (-3.0, -1.5, 0.3, 1.5, 3.0)
+    frames = bracket(stops=stops, times=tuple(2.0**s / 60 for s in said))
+    result = calibrated(displaced(frames, 4, 12))
+    assert result.source == "measured"
+    assert any("EXIF is off by 0.3" in w and "2.jpg" in w for w in result.warnings)
+    np.testing.assert_allclose(steps(result)[:3], 1.5, atol=0.01)
+    measured = result.measured_stops
+    assert measured[4] is not None and measured[3] is not None
+    off = measured[4] - measured[3] - 1.5
+    assert abs(off) > 0.1 and abs(steps(result)[3] - 1.5) < 0.5 * abs(off)
 
 
 @pytest.mark.parametrize("times", [(None,) * 3, (0.02,) * 3, (1 / 240, 1 / 60, None)])
