@@ -35,10 +35,12 @@ def weights_name(config: DirectConfig) -> str:
 
 
 def rate_at(step: int, config: DirectConfig) -> float:
-    """Learning rate of a step: it rises, then falls along a cosine, or stays."""
+    """Learning rate of a step: it rises, then falls along a cosine or a line, or stays."""
     rise = min(1.0, (step + 1) / max(1, config.warmup))
     if config.schedule == "constant":
         return config.rate * rise
+    if config.schedule == "linear":
+        return config.rate * rise * (1.0 - step / max(1, config.steps))
     fall = 0.5 * (1.0 + math.cos(math.pi * step / max(1, config.steps)))
     return config.rate * rise * (FLOOR + (1.0 - FLOOR) * fall)
 
@@ -77,7 +79,6 @@ def advance(
         batch.clipped(),
         motion=config.loss.motion,
         saturated=config.loss.clipped,
-        square=config.loss.square,
     )
     rate = rate_at(trainee.step, config)
     norm = trainee.learn(loss, rate=rate, clip=config.clip, ema=config.ema)

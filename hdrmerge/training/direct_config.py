@@ -16,11 +16,10 @@ from hdrmerge.training.run import OPTIMIZERS, OptimizerName
 class MotionLoss:
     """Weights of Deng et al. (ICPR 2020) beside the 1 of every pixel: ``motion`` (a) where
     something moved, ``clipped`` (b) where the reference is saturated; both 0: the plain mean
-    absolute error. ``square``: of the squared error beside the absolute one (ours)."""
+    absolute error."""
 
     motion: float = 0.0
     clipped: float = 0.0
-    square: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class DirectConfig:
     ``data.patch`` pixels are rendered (by ``workers`` processes) from ``pool_seed`` and kept in
     memory; every ``renew`` steps they are rendered anew (0: never). ``steps`` of ``batch`` crops of
     ``crop`` pixels. The learning ``rate`` warms up over ``warmup`` steps and falls along a cosine
-    to a hundredth, or stays (``schedule``). ``optimizer``: ``adamw`` or ``muon``, with
+    to a hundredth, along a line to nothing, or stays (``schedule``). ``optimizer``: ``adamw`` or ``muon``, with
     ``weight_decay``; ``clip``: largest gradient norm; ``ema``: decay of the averaged weights, which
     are what is validated and exported. ``precision``: ``fp32`` or ``bf16``; ``compile``: by
     torch.compile. ``seeds``: those that an ablation trains; a run of its own takes ``seed``.
@@ -55,7 +54,7 @@ class DirectConfig:
     crop: int = 64
     rate: float = 2e-3
     warmup: int = 100
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"
     optimizer: OptimizerName = "adamw"
     weight_decay: float = 1e-4
     ema: float = 0.998

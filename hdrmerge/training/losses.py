@@ -28,18 +28,15 @@ def motion_emphasised(
     *,
     motion: float = 0.0,
     saturated: float = 0.0,
-    square: float = 0.0,
 ) -> Tensor:
     """Mean absolute error of mu-law images, weighted where it is hard (Deng et al., ICPR 2020).
 
     ``output`` and ``target`` (B, 3, H, W) in [0, 1]; ``moving`` and ``clipped`` (B, 1, H, W) bool.
     The weight is 1 + ``motion`` where something moved + ``saturated`` where the reference is
     clipped, divided by its mean; both 0 give the plain error that AHDRNet is trained with.
-    ``square`` times the squared error is added to it (ours): what is wrong by much counts more.
     """
     weight = 1.0 + motion * moving.float() + saturated * clipped.float()
-    error = (mu_law(output) - mu_law(target)).abs()
-    return (weight * (error + square * error.square())).mean() / weight.mean()
+    return (weight * (mu_law(output) - mu_law(target)).abs()).mean() / weight.mean()
 
 
 def motion_mask(truth: Truth) -> Tensor:

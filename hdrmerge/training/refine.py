@@ -17,7 +17,7 @@ from hdrmerge.models.refiner import BANDS, Refiner, RefinerConfig
 from hdrmerge.training.config import check_paths, make_section, read_toml
 from hdrmerge.training.data import Scenes, load_scenes
 from hdrmerge.training.noise_patches import NoiseConfig, render_noise_patch
-from hdrmerge.training.run import Tell, Trainee, follow, open_run
+from hdrmerge.training.run import OptimizerName, Tell, Trainee, follow, open_run
 
 WEIGHTS = "refiner.safetensors"
 COLUMNS = ("loss", "norm")
@@ -30,7 +30,8 @@ DARK = 50.0  # how steeply mu-law must rise by a standard deviation to count who
 class RefineConfig:
     """A run: ``pool`` patches are rendered ahead and kept; ``steps`` of ``batch`` of them, turned
     and mirrored. The learning ``rate`` warms up over ``warmup`` steps, stays, and falls linearly
-    over the last ``decay`` of the run. The rest as in ``TrainConfig``."""
+    over the last ``decay`` of the run. ``optimizer``: ``adamw`` or ``muon`` (``muon.Muon``). The
+    rest as in ``TrainConfig``."""
 
     network: str
     scenes: str
@@ -38,7 +39,8 @@ class RefineConfig:
     pool: int = 3000
     steps: int = 10000
     batch: int = 8
-    rate: float = 2e-3
+    optimizer: OptimizerName = "muon"
+    rate: float = 4e-3
     warmup: int = 50
     decay: float = 0.4
     weight_decay: float = 1e-4
@@ -130,7 +132,12 @@ def train_refiner(
     Raises UsageError when ``out`` holds a run and ``resume`` is not asked for.
     """
     trainee = Trainee.fresh(
-        lambda: Refiner(config.model), config.seed, config.device, config.rate, config.weight_decay
+        lambda: Refiner(config.model),
+        config.seed,
+        config.device,
+        config.rate,
+        config.weight_decay,
+        config.optimizer,
     )
     open_run(out, trainee, asdict(config), resume=resume)
     responses = None if config.responses is None else Path(config.responses)
