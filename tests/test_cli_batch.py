@@ -94,7 +94,8 @@ def test_the_plan_is_printed_and_nothing_done(
     hdrmerge: Command, photographs: Path, tmp_path: Path
 ) -> None:
     before = files(tmp_path)
-    table = hdrmerge("batch", photographs, "--plan")
+    table = hdrmerge("batch", photographs, "--plan", "-o", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
     assert table.code == ExitCode.OK
     assert "kitchen/IMG_0001-0003" in table.out
     assert "-2.0 +0.0 +2.0" in table.out
@@ -147,7 +148,7 @@ def test_failures_are_listed(hdrmerge: Command, photographs: Path, tmp_path: Pat
         (["nowhere", "-o", "out"], ExitCode.INPUT, "nowhere does not exist"),
         (["in"], ExitCode.USAGE, "--output"),
         (["in", "-o", "in"], ExitCode.USAGE, "both searched and written"),
-        (["in", "-o", "in/portrait.jpg"], ExitCode.OUTPUT, "cannot be made"),
+        (["in", "-o", "in/portrait.jpg"], ExitCode.OUTPUT, "is a file"),
         (["in", "-o", "out", "--jobs", "many"], ExitCode.USAGE, "--jobs"),
         (["in", "-o", "out", "--jobs", "0"], ExitCode.USAGE, "--jobs"),
         (["in", "-o", "out", "--memory", "lots"], ExitCode.USAGE, "--memory"),
@@ -182,6 +183,7 @@ def test_what_makes_no_sense(
     assert said in wrong.err
     assert wrong.err.startswith("error: ")
     assert not list(Path().rglob("*.exr"))
+    assert not Path("out").exists()
 
 
 def start(*arguments: object) -> subprocess.Popen[str]:

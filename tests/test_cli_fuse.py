@@ -95,6 +95,18 @@ def test_radiance_hdr(hdrmerge: Command, bracket: list[Path], tmp_path: Path) ->
     assert target.read_bytes().startswith(b"#?RADIANCE")
 
 
+@pytest.mark.parametrize("option", [["--compression", "zip"], ["--float32"]])
+def test_options_of_the_exr_are_not_for_radiance_hdr(
+    hdrmerge: Command, bracket: list[Path], tmp_path: Path, option: list[str]
+) -> None:
+    out = tmp_path / "room.HDR"
+    wrong = hdrmerge("fuse", *bracket, "-o", out, *option)
+    assert wrong.code == ExitCode.USAGE and f"{option[0]} is about EXR" in wrong.err
+    wrong = hdrmerge("batch", bracket[0].parent, "-o", tmp_path / "all", "--format", "hdr", *option)
+    assert wrong.code == ExitCode.USAGE and f"{option[0]} is about EXR" in wrong.err
+    assert not out.exists() and not (tmp_path / "all").exists()
+
+
 def test_float32_and_compression(hdrmerge: Command, bracket: list[Path], out: Path) -> None:
     assert hdrmerge("fuse", *bracket, "-o", out, "--compression", "none").code == ExitCode.OK
     half = out.stat().st_size

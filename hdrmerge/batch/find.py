@@ -13,7 +13,7 @@ from hdrmerge.batch.group import Group, Stream
 from hdrmerge.batch.looks import Look, load_looks
 from hdrmerge.batch.order import by_names
 from hdrmerge.batch.plan import FindOptions, Plan, PlannedBracket, PlannedFile, safe_name
-from hdrmerge.batch.scan import Photo, Progress, scan_folders
+from hdrmerge.batch.scan import Photo, Progress, Scan, scan_folders
 from hdrmerge.batch.sequence import Pattern
 from hdrmerge.batch.twins import drop_twins
 from hdrmerge.errors import UsageError
@@ -38,13 +38,16 @@ def find_brackets(
         raise UsageError(f"A bracket has 2 to 99 frames, not {options.frames}.")
     scan = scan_folders(folders, exclude=options.exclude, progress=progress)
     photos, duplicates = drop_twins(scan.photos, scan.root, options)
+    photos, seen = _drop_masks(photos, scan, options, progress)
     streams = [Stream(group, options) for group in _streams(photos)]
     habits: dict[object, Counter[Pattern]] = defaultdict(Counter)
     for stream in streams:
         habits[_camera(stream.photos[0])].update(stream.habits())
 
     def looks(wanted: Sequence[Photo]) -> dict[Photo, Look]:
-        return load_looks(wanted, scan.root, progress=progress)
+        rest = [p for p in wanted if p not in seen]
+        found = load_looks(rest, scan.root, progress=progress)
+        return found | {p: seen[p] for p in wanted if p in seen}
 
     naming = _Naming(folders, scan.root)
     brackets: list[PlannedBracket] = []
@@ -77,9 +80,26 @@ def find_brackets(
         brackets=naming.unique(brackets),
         singles=tuple(sorted(singles, key=lambda s: s.file)),
         duplicates=tuple(sorted(duplicates, key=lambda s: s.file)),
-        unreadable=tuple(scan.unreadable),
+        unreadable=tuple(sorted(scan.unreadable, key=lambda s: s.file)),
         warnings=_warnings(brackets, duplicates),
     )
+
+
+def _drop_masks(
+    photos: list[Photo], scan: Scan, options: FindOptions, progress: Progress | None
+) -> tuple[list[Photo], dict[Photo, Look]]:
+    """The photos without those that are masks, which ``scan`` then lists, and what was looked at.
+
+    Cameras write JPEG and RAW, and tell the exposure: only other files are looked at.
+    """
+    asked = [p for p in photos if p.stops is None and p.kind in ("png", "tiff")]
+    if not asked or not options.measure:
+        return photos, {}
+    seen = load_looks(asked, scan.root, progress=progress)
+    masks = [p for p in asked if p in seen and seen[p].mask]
+    why = "is no photograph: it has two values alone"
+    scan.unreadable.extend(PlannedFile(p.file, why) for p in masks)
+    return [p for p in photos if p not in masks], seen
 
 
 def _streams(photos: Sequence[Photo]) -> list[list[Photo]]:

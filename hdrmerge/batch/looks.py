@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +31,19 @@ _EVIDENCE = 20.0  # full differences that both must show; fewer say nothing
 _SHIFTS = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
 _THREADS = 2
 _ROWS = 32
+_SAMPLES = 300_000  # values looked at to tell a mask from a photograph
 _BLOCK = 1024  # looks compared at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
     """``small`` (32, 48) float32 grey codes in [0, 255], ``stops``: log2 of its linear mean,
-    ``noise``: the difference of codes that noise makes."""
+    ``noise``: the difference of codes that noise makes. ``mask``: two values are all there are."""
 
     small: NDArray[np.float32]
     stops: float
     noise: float
+    mask: bool = False
 
 
 def load_looks(
@@ -61,11 +63,11 @@ def load_looks(
 def _load(path: Path, photo: Photo) -> Look | None:
     try:
         pixels = _thumbnail(path, photo)
-        if pixels is None:
-            pixels = _decode(path, photo)
+        if pixels is None and photo.kind == "jpeg":
+            pixels = _reduced(path, photo)
+        return _decoded(path) if pixels is None else look_of(pixels)
     except (InputError, ResourceError, OSError, ValueError, MemoryError):
         return None
-    return None if pixels is None else look_of(pixels)
 
 
 def look_of(pixels: NDArray[Any]) -> Look:
@@ -111,19 +113,29 @@ def _thumbnail(path: Path, photo: Photo) -> NDArray[Any] | None:
     return np.asarray(pixels[top : top + keep_h, left : left + keep_w])
 
 
-def _decode(path: Path, photo: Photo) -> NDArray[Any] | None:
+def _reduced(path: Path, photo: Photo) -> NDArray[Any] | None:
     import cv2
 
-    if photo.kind == "jpeg":
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-        flag = cv2.IMREAD_REDUCED_GRAYSCALE_8 if _side(photo) > 8 * WIDTH else cv2.IMREAD_GRAYSCALE
-        decoded: NDArray[Any] | None = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
-        return decoded
+    data = np.frombuffer(path.read_bytes(), np.uint8)
+    flag = cv2.IMREAD_REDUCED_GRAYSCALE_8 if _side(photo) > 8 * WIDTH else cv2.IMREAD_GRAYSCALE
+    decoded: NDArray[Any] | None = cv2.imdecode(data, flag | cv2.IMREAD_IGNORE_ORIENTATION)
+    return decoded
+
+
+def _decoded(path: Path) -> Look:
     from hdrmerge.io import read_frame
 
-    frame = read_frame(path).averaged(WIDTH * HEIGHT * 16)
-    grey = frame.fraction(frame.pixels).mean(axis=2).clip(0.0, 1.0)
-    return np.asarray((grey ** (1 / 2.2) if frame.encoding == "linear" else grey) * 255.0)
+    frame = read_frame(path)
+    every = max(1, round((frame.pixels.size / _SAMPLES) ** 0.5))
+    codes = frame.pixels[::every, ::every]
+    low, high = codes.min(), codes.max()
+    mask = bool(low < high and ((codes == low) | (codes == high)).all())
+    small = frame.averaged(WIDTH * HEIGHT * 16)
+    grey = small.fraction(small.pixels).mean(axis=2).clip(0.0, 1.0)
+    return replace(
+        look_of(np.asarray((grey ** (1 / 2.2) if frame.encoding == "linear" else grey) * 255.0)),
+        mask=mask,
+    )
 
 
 def _side(photo: Photo) -> int:

@@ -139,6 +139,8 @@ def _read(path: str, name: str) -> Photo | PlannedFile:
             if kind in ("exr", "hdr", "pfm"):
                 return PlannedFile(name, "is an HDR picture already")
             shot = read_shot(file)
+            if (shot.software or "").startswith("hdrmerge "):
+                return PlannedFile(name, "is a picture that hdrmerge made")
             size = os.fstat(file.fileno()).st_size
     except InputError as error:
         return PlannedFile(name, error.message.removeprefix(f"{path} ").rstrip("."))

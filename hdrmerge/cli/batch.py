@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,49 +12,17 @@ import typer
 from hdrmerge.cli.batch_options import (
     FINDING,
     RUNNING,
-    Format,
     Frames,
-    GhostMap,
-    Jobs,
-    Memory,
     Name,
     Overwrite,
     Prefer,
-    Preview,
-    Report,
     Sheet,
     SkipDoubtful,
-    make_options,
-    make_products,
+    takes_merging,
 )
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.options import (
-    FILES,
-    Align,
-    Compression,
-    Deghost,
-    Device,
-    Float32,
-    Json,
-    Model,
-    Quiet,
-    Refine,
-    Response,
-    Tile,
-    Weights,
-    make_folder,
-)
-from hdrmerge.cli.picture_options import Gps, Hdr
+from hdrmerge.cli.options import FILES, Json, Quiet, check_new_folder, make_folder
 from hdrmerge.cli.plan import offer_plan
-from hdrmerge.cli.tonemap_options import (
-    Colour,
-    Exposure,
-    Op,
-    Saturation,
-    Set,
-    preview_config,
-)
-from hdrmerge.config import MergeConfig
 from hdrmerge.errors import (
     InputError,
     InterruptedBatchError,
@@ -68,6 +37,7 @@ if TYPE_CHECKING:
     from hdrmerge.batch.run import BatchOptions
 
 
+@takes_merging
 def batch(
     folders: Annotated[
         list[Path],
@@ -96,32 +66,9 @@ def batch(
         ),
     ] = None,
     name: Name = None,
-    format: Format = "exr",
-    preview: Preview = "jpg",
-    op: Op = None,
-    settings: Set = None,
-    exposure: Exposure = 0.0,
-    colour: Colour = None,
-    saturation: Saturation = None,
-    hdr: Hdr = False,
-    gps: Gps = True,
-    ghost_map: GhostMap = False,
-    report: Report = False,
-    float32: Float32 = False,
-    compression: Compression = "piz",
     sheet: Sheet = True,
     overwrite: Overwrite = False,
-    response: Response = "auto",
-    align: Align = True,
-    deghost: Deghost = "auto",
-    model: Model = None,
-    weights: Weights = None,
-    refine: Refine = True,
-    device: Device = "auto",
-    tile: Tile = None,
     skip_doubtful: SkipDoubtful = False,
-    jobs: Jobs = "auto",
-    memory: Memory = None,
     dask: Annotated[
         str | None,
         typer.Option(
@@ -131,6 +78,8 @@ def batch(
             rich_help_panel=RUNNING,
         ),
     ] = None,
+    *,
+    options: BatchOptions,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
@@ -159,49 +108,24 @@ def batch(
             "--plan says why each photograph is in none; --frames N if you know how many belong "
             "together.",
         )
-    config = MergeConfig(
-        response=response,
-        align=align,
-        deghost=deghost,
-        model=model,
-        weights=weights,
-        refine=refine,
-        device=device,
-        tile=tile,
-    )
-    products = make_products(
-        format=format,
-        preview=preview,
-        tonemap=preview_config(op, settings, exposure, colour, saturation),
-        hdr=hdr,
-        gps=gps,
-        ghost_map=ghost_map,
-        report=report,
-        float32=float32,
-        compression=compression,
-    )
-    options = make_options(
-        config,
-        products,
-        jobs=jobs,
-        memory=memory,
-        overwrite=overwrite,
-        skip=skip_doubtful,
-        dask=dask,
-    )
+    options = replace(options, overwrite=overwrite, skip_doubtful=skip_doubtful)
+    if dask is not None:
+        from hdrmerge.batch.remote import connect
+
+        options = replace(options, pool=connect(dask), remote=True)
     summary = merge_plan(found, output, options, page=sheet, console=console)
     conclude(found, summary, output, console)
 
 
 def check_folder(output: Path, folders: list[Path]) -> None:
-    """Make the output folder; raise where it cannot be one."""
+    """Raise where ``output`` cannot become the output folder."""
     for folder in folders:
         if folder.is_dir() and output.exists() and folder.samefile(output):
             raise UsageError(
                 f"{output} is both searched and written to.",
                 f"Choose a folder of its own, such as {output / 'hdr'}.",
             )
-    make_folder(output)
+    check_new_folder(output)
 
 
 def find_plan(folders: list[Path], options: FindOptions, console: Console) -> Plan:
@@ -228,6 +152,7 @@ def merge_plan(
     from hdrmerge.cli.progress import BatchProgress
 
     start = time.monotonic()
+    make_folder(output)
     for warning in plan.warnings:
         console.warn(warning)
     with State(output) as state:

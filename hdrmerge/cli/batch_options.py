@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import typer
 
-from hdrmerge.cli.options import FILES
-from hdrmerge.config import MergeConfig, TonemapConfig
+from hdrmerge.cli.options import (
+    FILES,
+    Align,
+    Compression,
+    Deghost,
+    Device,
+    Float32,
+    Model,
+    Refine,
+    Response,
+    Tile,
+    Weights,
+    check_compression,
+)
+from hdrmerge.cli.picture_options import Gps, Hdr
+from hdrmerge.cli.tonemap_options import (
+    Colour,
+    Exposure,
+    Op,
+    Saturation,
+    Set,
+    preview_config,
+)
+from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
 
 if TYPE_CHECKING:
-    from hdrmerge.batch.job import Products
     from hdrmerge.batch.run import BatchOptions
 
 FINDING = "Finding brackets"
@@ -91,20 +115,36 @@ Memory = Annotated[
 ]
 
 
-def make_products(
-    *,
-    format: str,
-    preview: str,
-    tonemap: TonemapConfig,
-    hdr: bool,
-    gps: bool,
-    ghost_map: bool,
-    report: bool,
-    float32: bool,
-    compression: str,
-) -> Products:
-    """What to write; raises UsageError for a preview that there cannot be."""
+def merging(
+    format: Format = "exr",
+    preview: Preview = "jpg",
+    op: Op = None,
+    settings: Set = None,
+    exposure: Exposure = 0.0,
+    colour: Colour = None,
+    saturation: Saturation = None,
+    hdr: Hdr = False,
+    gps: Gps = True,
+    ghost_map: GhostMap = False,
+    report: Report = False,
+    float32: Float32 = False,
+    compression: Compression = None,
+    response: Response = "auto",
+    align: Align = True,
+    deghost: Deghost = "auto",
+    model: Model = None,
+    weights: Weights = None,
+    refine: Refine = True,
+    device: Device = "auto",
+    tile: Tile = None,
+    jobs: Jobs = "auto",
+    memory: Memory = None,
+) -> BatchOptions:
+    """What the options ask for; raises UsageError and WeightsError for what makes no sense."""
     from hdrmerge.batch.job import Products
+    from hdrmerge.batch.limits import parse_bytes
+    from hdrmerge.batch.run import BatchOptions
+    from hdrmerge.deghost import choose_method
     from hdrmerge.picture import PictureFormat
 
     form = PictureFormat(hdr=hdr)
@@ -114,47 +154,57 @@ def make_products(
         raise UsageError(
             "--hdr is about the previews, and none are asked for.", "Leave out --preview none."
         )
-    return Products(
+    if jobs != "auto" and not (jobs.isdecimal() and 1 <= int(jobs) <= 1024):
+        raise UsageError(f"--jobs does not understand {jobs!r}.", "Give auto or a number.")
+    config = MergeConfig(
+        response=response,
+        align=align,
+        deghost=deghost,
+        model=model,
+        weights=weights,
+        refine=refine,
+        device=device,
+        tile=tile,
+    )
+    choose_method(config)
+    products = Products(
         format=format,
         float32=float32,
-        compression=compression,
+        compression=check_compression(compression, float32, f".{format}"),
         preview=None if preview == "none" else preview,
         ghost_map=ghost_map,
         report=report,
-        tonemap=tonemap,
+        tonemap=preview_config(op, settings, exposure, colour, saturation),
         form=form,
         gps=gps,
     )
-
-
-def make_options(
-    config: MergeConfig,
-    products: Products,
-    *,
-    jobs: str,
-    memory: str | None,
-    overwrite: bool = False,
-    skip: bool = False,
-    dask: str | None = None,
-) -> BatchOptions:
-    """Options of a run; raises UsageError for amounts that make no sense."""
-    from hdrmerge.batch.limits import parse_bytes
-    from hdrmerge.batch.run import BatchOptions
-
-    if jobs != "auto" and not (jobs.isdecimal() and 1 <= int(jobs) <= 1024):
-        raise UsageError(f"--jobs does not understand {jobs!r}.", "Give auto or a number.")
-    pool = None
-    if dask is not None:
-        from hdrmerge.batch.remote import connect
-
-        pool = connect(dask)
     return BatchOptions(
         config=config,
         products=products,
         jobs=None if jobs == "auto" else int(jobs),
         memory=None if memory is None else parse_bytes(memory, "--memory"),
-        overwrite=overwrite,
-        skip_doubtful=skip,
-        pool=pool,
-        remote=dask is not None,
     )
+
+
+def takes_merging(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with the options of ``merging`` in place of its parameter ``options``, which is
+    given what they ask for."""
+    shared = inspect.signature(merging).parameters
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        parameters += shared.values() if name == "options" else [parameter]
+    names = {"BatchOptions": Any}  # known to type checkers alone
+    hints = get_type_hints(merging, localns=names, include_extras=True)
+    hints |= get_type_hints(command, localns=names, include_extras=True)
+
+    @functools.wraps(command)
+    def whole(**given: Any) -> None:
+        options = merging(**{name: given.pop(name) for name in shared})
+        command(**given, options=options)
+
+    whole.__annotations__ = {p.name: hints[p.name] for p in parameters}
+    whole.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [p.replace(kind=p.KEYWORD_ONLY, annotation=hints[p.name]) for p in parameters]
+    )
+    del whole.__wrapped__
+    return whole

@@ -29,6 +29,7 @@ from hdrmerge.cli.options import (
     Response,
     Tile,
     Weights,
+    check_compression,
     check_output,
     choose_reference,
     expand_paths,
@@ -107,7 +108,7 @@ def fuse(
         typer.Option(help="Also write the report as JSON here.", rich_help_panel=FILES),
     ] = None,
     float32: Float32 = False,
-    compression: Compression = "piz",
+    compression: Compression = None,
     ev: Annotated[
         str | None,
         typer.Option(
@@ -165,7 +166,7 @@ def fuse(
         attention_map=attention_map,
         report=report,
         float32=float32,
-        compression=compression,
+        compression=check_compression(compression, float32, output.suffix),
     )
     paths = expand_paths(files)
     config = MergeConfig(

@@ -36,10 +36,10 @@ Float32 = Annotated[
     bool, typer.Option("--float32", help="32 bits a value instead of 16.", rich_help_panel=FILES)
 ]
 Compression = Annotated[
-    Literal["none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"],
+    Literal["none", "rle", "zips", "zip", "piz", "pxr24", "b44", "b44a", "dwaa", "dwab"] | None,
     typer.Option(
         metavar="NAME",
-        help="Of the EXR: none, rle, zips, zip, piz, pxr24, b44, b44a, dwaa or dwab.",
+        help="Of the EXR: none, rle, zips, zip, piz (the default), pxr24, b44, b44a, dwaa or dwab.",
         rich_help_panel=FILES,
     ),
 ]
@@ -144,6 +144,27 @@ def check_output(path: Path, suffixes: tuple[str, ...], inputs: list[Path]) -> N
         )
     if any(path.exists() and source.samefile(path) for source in inputs if source.exists()):
         raise UsageError(f"{path} is one of the inputs.", "Choose another name for the output.")
+
+
+def check_compression(compression: str | None, float32: bool, suffix: str) -> str:
+    """The EXR's compression; raises UsageError for options of the EXR where it is another file."""
+    given = [name for name, value in (("compression", compression), ("float32", float32)) if value]
+    if given and suffix.lower() != ".exr":
+        raise UsageError(
+            f"--{given[0]} is about EXR files, and {suffix} has no such choice.",
+            "Leave it out, or write .exr.",
+        )
+    return compression or "piz"
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise before any work is done if ``folder`` could neither be used nor made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        what = "is a file" if there == folder else f"cannot be made: {there} is a file"
+        raise OutputError(f"{folder} {what}.", "Name a folder.")
+    if not os.access(there, os.W_OK):
+        raise OutputError(f"The folder {there} may not be written to.", "Choose another folder.")
 
 
 def make_folder(folder: Path) -> None:

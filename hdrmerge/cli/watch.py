@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,47 +12,21 @@ from hdrmerge.cli.batch import check_folder, merge_plan
 from hdrmerge.cli.batch_options import (
     FINDING,
     RUNNING,
-    Format,
     Frames,
-    GhostMap,
-    Jobs,
-    Memory,
     Name,
     Prefer,
-    Preview,
-    Report,
     Sheet,
-    make_options,
-    make_products,
+    takes_merging,
 )
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.options import (
-    FILES,
-    Align,
-    Compression,
-    Deghost,
-    Device,
-    Float32,
-    Model,
-    Quiet,
-    Refine,
-    Response,
-    Tile,
-    Weights,
-)
-from hdrmerge.cli.picture_options import Gps, Hdr
-from hdrmerge.cli.tonemap_options import (
-    Colour,
-    Exposure,
-    Op,
-    Saturation,
-    Set,
-    preview_config,
-)
-from hdrmerge.config import MergeConfig
+from hdrmerge.cli.options import FILES, Quiet
 from hdrmerge.errors import InputError, PartialError, UsageError
 
+if TYPE_CHECKING:
+    from hdrmerge.batch.run import BatchOptions
 
+
+@takes_merging
 def watch(
     folder: Annotated[Path, typer.Argument(help="Folder that photographs arrive in.")],
     output: Annotated[
@@ -73,30 +47,9 @@ def watch(
         float, typer.Option(min=0.1, help="Seconds between looks.", rich_help_panel=RUNNING)
     ] = 1.0,
     name: Name = None,
-    format: Format = "exr",
-    preview: Preview = "jpg",
-    op: Op = None,
-    settings: Set = None,
-    exposure: Exposure = 0.0,
-    colour: Colour = None,
-    saturation: Saturation = None,
-    hdr: Hdr = False,
-    gps: Gps = True,
-    ghost_map: GhostMap = False,
-    report: Report = False,
-    float32: Float32 = False,
-    compression: Compression = "piz",
     sheet: Sheet = True,
-    response: Response = "auto",
-    align: Align = True,
-    deghost: Deghost = "auto",
-    model: Model = None,
-    weights: Weights = None,
-    device: Device = "auto",
-    tile: Tile = None,
-    refine: Refine = True,
-    jobs: Jobs = "auto",
-    memory: Memory = None,
+    *,
+    options: BatchOptions,
     quiet: Quiet = False,
 ) -> None:
     """Merges brackets as they arrive in a folder, until Ctrl-C.
@@ -114,28 +67,6 @@ def watch(
     if name is not None and "{number}" in name:
         raise UsageError("--name cannot count with {number} what has yet to come.")
     check_folder(output, [folder])
-    config = MergeConfig(
-        response=response,
-        align=align,
-        deghost=deghost,
-        model=model,
-        weights=weights,
-        device=device,
-        tile=tile,
-        refine=refine,
-    )
-    products = make_products(
-        format=format,
-        preview=preview,
-        tonemap=preview_config(op, settings, exposure, colour, saturation),
-        hdr=hdr,
-        gps=gps,
-        ghost_map=ghost_map,
-        report=report,
-        float32=float32,
-        compression=compression,
-    )
-    options = make_options(config, products, jobs=jobs, memory=memory)
     watched = Folder(folder, FindOptions(prefer, frames, exclude=output), settle)
     console.say(f"Watching {folder}; Ctrl-C ends.")
     done = 0

@@ -39,7 +39,8 @@ def write_display(
     """Write an sRGB-encoded picture (H, W, 3) RGB atomically; the suffix names the format.
 
     ``codes`` are uint8, uint16 (PNG and TIFF only) or fractions in [0, 1], which become 8 bit.
-    JPEG has full chroma. ``settings`` become EXIF. Raises UsageError for a suffix or depth that
+    JPEG has full chroma. ``settings`` become EXIF, which names this program in any case: a batch
+    must not take its pictures for photographs. Raises UsageError for a suffix or depth that
     does not fit, OutputError where the file cannot be written.
     """
     if codes.dtype.kind == "f":
@@ -48,13 +49,11 @@ def write_display(
     if suffix in (".jpg", ".jpeg"):
         if codes.dtype != np.uint8:
             raise UsageError(f"{path}: JPEG holds 8 bits a value.", "Write .png or .tif.")
-        exif = None if settings is None else exif_block(settings)
+        exif = exif_block(settings or CaptureSettings())
         write_bytes(path, jpeg_bytes(codes, quality=quality, exif=exif, icc=srgb_profile()))
     elif suffix == ".png":
         profile = b"sRGB\0\0" + zlib.compress(srgb_profile())
-        chunks = [(b"iCCP", profile)]
-        if settings is not None:
-            chunks.append((b"eXIf", exif_block(settings)))
+        chunks = [(b"iCCP", profile), (b"eXIf", exif_block(settings or CaptureSettings()))]
         write_bytes(path, *png_parts(codes, chunks, path))
     elif suffix in (".tif", ".tiff"):
         with atomic_path(path) as temporary:

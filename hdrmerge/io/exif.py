@@ -49,7 +49,8 @@ class Shot:
     ``size`` (width, height) in pixels as stored. ``bias``: exposure compensation in stops.
     ``automatic``: whether the camera metered, None where it does not say. ``drive``: bracketing as
     the maker notes it, or the standard's ExposureMode. ``serial``: the camera body's.
-    ``thumbnail``: the JPEG inside the metadata, where there is one.
+    ``thumbnail``: the JPEG inside the metadata, where there is one. ``software``: what wrote the
+    file, the camera or a program.
     """
 
     exif: Exif
@@ -59,6 +60,7 @@ class Shot:
     drive: Drive
     serial: str | None
     thumbnail: bytes
+    software: str | None
 
 
 def read_shot(file: BinaryIO) -> Shot:
@@ -77,6 +79,7 @@ def read_shot(file: BinaryIO) -> Shot:
         drive=drive,
         serial=tags.text("exif", 0xA431) or tags.text("image", 0xC62F) or drive.serial,
         thumbnail=tags.thumbnail(),
+        software=tags.text("image", 0x0131),
     )
 
 

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 from card import Body, Card, make_scene
 from io_files import SHARED
+from PIL import Image
 
 from hdrmerge.batch.find import find_brackets
 from hdrmerge.batch.plan import FindOptions, Plan
 from hdrmerge.errors import InputError, UsageError
+from hdrmerge.frames import CaptureSettings
+from hdrmerge.io.display import write_display
 from hdrmerge.io.exif import read_shot
 
 Rng = np.random.Generator
@@ -373,6 +376,36 @@ def test_damaged_files_are_listed_and_others_passed_over(tmp_path: Path, rng: Rn
     assert reasons["empty.jpg"] == "is empty (zero bytes)"
     assert "HEIC" in reasons["phone.heic"]
     assert brackets(plan) == truth(card)
+
+
+def test_masks_and_own_pictures_are_no_photographs(tmp_path: Path, rng: Rng) -> None:
+    """What simulate and fuse write beside photographs; a frame without EXIF stays one."""
+    card = Card(tmp_path, rng, BODY)
+    card.bracket(make_scene(rng), THREE)
+    bare = Card(tmp_path, rng, Body(exif=False), prefix="BARE_")
+    bare.bracket(make_scene(rng), (0.0, -2.0, 2.0, 4.0))
+    for path in tmp_path.glob("BARE_*"):  # as PNG, which masks are
+        Image.open(path).save(path.with_suffix(".png"))
+        path.unlink()
+    photographs = {path.name for path in tmp_path.iterdir()}
+    settings = CaptureSettings(exposure_time=1 / 60, f_number=8.0, iso=100.0)
+    for k, stops in enumerate((0, 1, 2)):
+        x = make_scene(rng) * 2.0**stops
+        clipped = np.where(x > np.median(x), 255, 0).astype(np.uint8)
+        Image.fromarray(clipped).save(tmp_path / f"clipped_{k}.png")
+        codes = np.clip(255 * x, 0, 255).astype(np.uint8)[..., None].repeat(3, axis=2)
+        write_display(tmp_path / f"preview_{k}.jpg", codes, settings)
+        write_display(tmp_path / f"ghosts_{k}.png", codes)
+    plan = find_brackets([tmp_path])
+    assert {f for b in plan.brackets for f in b.files} == photographs
+    assert sorted(len(b.files) for b in plan.brackets) == [3, 4]
+    reasons = {u.file.partition("_")[0]: u.reason for u in plan.unreadable}
+    assert reasons == {
+        "clipped": "is no photograph: it has two values alone",
+        "preview": "is a picture that hdrmerge made",
+        "ghosts": "is a picture that hdrmerge made",
+    }
+    assert len(plan.unreadable) == 9 and not plan.singles
 
 
 def test_folders_are_mirrored_and_names_unique(tmp_path: Path, rng: Rng) -> None:
