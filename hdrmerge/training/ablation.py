@@ -207,10 +207,9 @@ def markdown(rows: list[Row], config: DirectConfig) -> str:
     start = "nothing" if config.start is None else Path(config.start).stem
     lines = [
         f"Each row: {config.steps} steps of {config.batch} crops of {config.crop} pixels, "
-        f"{config.optimizer} at a rate of {config.rate:g}, {config.precision}, from {start}; PSNR-mu "
-        "in dB, the mean over "
-        f"{BRACKETS} brackets of held-out scenes and over the "
-        "seeds, ± half of the seeds' range.",
+        f"{config.optimizer} at a rate of {config.rate:g}, {config.precision}, from {start}; "
+        f"PSNR-mu in dB, the mean over {BRACKETS} brackets of held-out scenes and over the seeds, "
+        "± half of the seeds' range.",
         "",
         head,
         "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",

@@ -34,10 +34,11 @@ class DirectConfig:
     ``data.patch`` pixels are rendered (by ``workers`` processes) from ``pool_seed`` and kept in
     memory; every ``renew`` steps they are rendered anew (0: never). ``steps`` of ``batch`` crops of
     ``crop`` pixels. The learning ``rate`` warms up over ``warmup`` steps and falls along a cosine
-    to a hundredth, along a line to nothing, or stays (``schedule``). ``optimizer``: ``adamw`` or ``muon``, with
-    ``weight_decay``; ``clip``: largest gradient norm; ``ema``: decay of the averaged weights, which
-    are what is validated and exported. ``precision``: ``fp32`` or ``bf16``; ``compile``: by
-    torch.compile. ``seeds``: those that an ablation trains; a run of its own takes ``seed``.
+    to a hundredth, along a line to nothing, or stays (``schedule``). ``optimizer``: ``adamw`` or
+    ``muon``, with ``weight_decay``; ``clip``: largest gradient norm; ``ema``: decay of the averaged
+    weights, which are what is validated and exported. ``precision``: ``fp32`` or ``bf16``;
+    ``compile``: by torch.compile. ``seeds``: those that an ablation trains; a run of its own takes
+    ``seed``.
     """
 
     network: str

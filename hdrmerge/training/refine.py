@@ -40,7 +40,7 @@ class RefineConfig:
     steps: int = 10000
     batch: int = 8
     optimizer: OptimizerName = "muon"
-    rate: float = 4e-3
+    rate: float = 6e-3
     warmup: int = 50
     decay: float = 0.4
     weight_decay: float = 1e-4
