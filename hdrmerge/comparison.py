@@ -9,11 +9,13 @@ a one-sided regression of noisy values on noisy values is biased.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.samples import SIDE, Blocks
+from hdrmerge.threads import side_by_side
 
 Array = NDArray[np.float64]
 
@@ -92,7 +94,7 @@ def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
     Neighbours and next neighbours are compared, up to about five stops apart.
     """
     n = len(blocks.mean)
-    noise = [_noise_by_code(blocks, k) for k in range(n)]
+    noise = side_by_side(partial(_noise_by_code, blocks), range(n))
     compared = [
         (i, j)
         for i in range(n)
@@ -100,24 +102,24 @@ def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
         if j == i + 1 or log_exposure[j] - log_exposure[i] <= FARTHEST
     ]
     per_cell = min(PER_CELL, max(FEWEST_PER_CELL, ENOUGH // len(compared)))
-    pairs = []
-    for i, j in compared:
+
+    def pair_of(places: tuple[int, int]) -> Pair:
+        i, j = places
         step = float(log_exposure[j] - log_exposure[i])
         chosen = _spread(blocks, (i, j), curve, step, noise[j], per_cell)
         mean = [blocks.mean[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
         spread = [blocks.variance[k].reshape(-1)[chosen].astype(np.float64) for k in (i, j)]
         floor = [np.interp(mean[s], *noise[k]) for s, k in enumerate((i, j))]
-        pairs.append(
-            Pair(
-                i,
-                j,
-                (mean[0], mean[1]),
-                (Place(mean[0]), Place(mean[1])),
-                (spread[0], spread[1]),
-                (floor[0], floor[1]),
-            )
+        return Pair(
+            i,
+            j,
+            (mean[0], mean[1]),
+            (Place(mean[0]), Place(mean[1])),
+            (spread[0], spread[1]),
+            (floor[0], floor[1]),
         )
-    return pairs
+
+    return side_by_side(pair_of, compared)
 
 
 def _noise_by_code(blocks: Blocks, k: int) -> tuple[Array, Array]:

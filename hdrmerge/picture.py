@@ -14,6 +14,8 @@ from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hdrmerge.frames import CaptureSettings, Codes, FloatArray, HalfArray
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".avif", ".jxl")
@@ -99,27 +101,45 @@ def write_picture(
 ) -> dict[str, Any]:
     """Write radiance (H, W, 3), linear Rec.709, as the picture that ``path`` and ``form`` name.
 
-    ``settings`` become the picture's EXIF. Returns what was decided for an HDR screen:
-    ``diffuse_white``, ``peak``, and the fraction of pixels that are ``clipped`` there. Raises
-    UsageError for what does not fit together, OutputError where the file cannot be written.
+    ``settings`` become the picture's EXIF, and tell how bright the scene was. Returns what was
+    decided for an HDR screen: ``diffuse_white``, ``peak``, and the fraction of pixels that are
+    ``clipped`` there. Raises UsageError for what does not fit together, OutputError where the file
+    cannot be written.
     """
+    return render_picture(path, pixels, config, form, settings)()
+
+
+def render_picture(
+    path: Path,
+    pixels: FloatArray | HalfArray,
+    config: TonemapConfig | None = None,
+    form: PictureFormat | None = None,
+    settings: CaptureSettings | None = None,
+) -> Callable[[], dict[str, Any]]:
+    """``write_picture`` up to where an ordinary picture is coded, which takes one thread: what is
+    returned does the rest and may run beside something else."""
     from hdrmerge import io
     from hdrmerge.tonemap import tonemap
 
     form = form or PictureFormat()
     form.check(path)
     bits = form.bits(path)
+    unit = None if settings is None else settings.saturation_luminance
     quality = {} if form.quality is None else {"quality": form.quality}
     if not form.is_hdr(path):
-        codes = tonemap(pixels, config, bits=bits, dither=form.dither)
-        io.write_display(path, codes, settings, **quality)
-        return {}
+        shown = tonemap(pixels, config, bits=bits, dither=form.dither, unit=unit)
+
+        def write() -> dict[str, Any]:
+            io.write_display(path, shown, settings, **quality)
+            return {}
+
+        return write
     suffix = path.suffix.lower()
     gain_map = suffix in (".jpg", ".jpeg")
     white = form.diffuse_white
     sample = pixels if gain_map else _sample(pixels)
     if gain_map or white is None:
-        codes = tonemap(sample, config, dither=form.dither)
+        codes = tonemap(sample, config, dither=form.dither, unit=unit)
         white = diffuse_white(sample, codes) if white is None else white
     light, clipped = _light(pixels, white, form.peak)
     told = {"diffuse_white": white, "peak": form.peak, "clipped": clipped}
@@ -134,7 +154,7 @@ def write_picture(
             io.write_pq_png(path, absolute, levels, settings)
         else:
             io.write_avif(path, absolute, settings, bits=bits, **quality)
-    return told
+    return lambda: told
 
 
 def diffuse_white(pixels: FloatArray | HalfArray, codes: Codes) -> float:

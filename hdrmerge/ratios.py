@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hdrmerge.comparison import Array, Levels, Pair, Trial, compare
+from hdrmerge.threads import side_by_side
 
 LN2 = float(np.log(2))
 STEP_AGREES = 0.03  # log-ratio by which EXIF may be off: shutters, and times that are rounded
@@ -51,12 +52,11 @@ def measure(
     current = np.array(expected, dtype=np.float64)
     levels: list[Levels] = []
     for _ in range(2):  # bins follow the steps
-        levels = []
-        for pair in pairs:
-            step = float(current[pair.brighter] - current[pair.darker])
-            found = compare(pair, trial, step)
-            if found is not None:
-                levels.append(found)
+        trials = [float(current[pair.brighter] - current[pair.darker]) for pair in pairs]
+        compared = side_by_side(
+            lambda one: compare(one[0], trial, one[1]), zip(pairs, trials, strict=True)
+        )
+        levels = [found for found in compared if found is not None]
         rows = np.zeros((len(levels), n))
         offset, variance = np.zeros(len(levels)), np.ones(len(levels))
         for index, found in enumerate(levels):

@@ -10,13 +10,22 @@ from hdrmerge import io
 from hdrmerge.frames import FloatArray
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hdrmerge.pipeline import MergeResult
 
 
 def write_radiance(
-    path: Path, result: MergeResult, *, float32: bool = False, compression: str = "piz"
+    path: Path,
+    result: MergeResult,
+    *,
+    float32: bool = False,
+    compression: str = "piz",
+    ready: Callable[[], object] = lambda: None,
 ) -> None:
-    """Write the HDR file, in the format that the suffix of ``path`` names; see ``io``."""
+    """Write the HDR file, in the format that the suffix of ``path`` names; see ``io``.
+
+    ``ready`` is called, and may raise, before the file takes its name."""
     if path.suffix.lower() == ".exr":
         io.write_exr(
             path,
@@ -25,8 +34,10 @@ def write_radiance(
             result.settings,
             float32=float32,
             compression=compression,
+            ready=ready,
         )
     else:
+        ready()
         io.write_hdr(path, result.radiance, result.report, result.settings)
 
 

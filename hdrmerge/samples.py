@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray, Frame, Matrix
 from hdrmerge.stack import ExposureStack
+from hdrmerge.threads import side_by_side
 
 SIDE = 4  # pixels
 TILES = 16
@@ -45,15 +46,16 @@ def sample_blocks(stack: ExposureStack, max_blocks: int = 90_000) -> Blocks:
         np.minimum(s[:, None] + np.arange(SIDE), n - 1).ravel()
         for s, n in ((rows, height), (columns, width))
     )
-    inside = np.ones((len(rows), len(columns)), dtype=bool)
-    means, variances, peaks = [], [], []
-    for frame, homography in zip(stack.frames, stack.homographies, strict=True):
-        codes, valid = _gather(frame, homography, x, y)
-        inside &= valid.reshape(len(rows), SIDE, len(columns), SIDE).all(axis=(1, 3))
-        mean, variance, peak = _statistics(frame.fraction(codes))
-        means.append(mean)
-        variances.append(variance)
-        peaks.append(peak)
+
+    def look(k: int) -> tuple[NDArray[np.bool_], tuple[FloatArray, FloatArray, FloatArray]]:
+        frame = stack.frames[k]
+        codes, valid = _gather(frame, stack.homographies[k], x, y)
+        inside = valid.reshape(len(rows), SIDE, len(columns), SIDE).all(axis=(1, 3))
+        return np.asarray(inside), _statistics(frame.fraction(codes))
+
+    seen = side_by_side(look, range(len(stack)))
+    inside = np.logical_and.reduce([where for where, _ in seen])
+    means, variances, peaks = zip(*(found for _, found in seen), strict=True)
     tile_row = (rows * TILES // height)[:, None]
     tile = (tile_row * TILES + (columns * TILES // width)[None]).astype(np.intp)
     return Blocks(

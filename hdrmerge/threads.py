@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 _DEFAULT = 2  # of what numpy and OpenCV do band by band, more gain little
 _limit: list[int] = []
@@ -11,6 +17,12 @@ _limit: list[int] = []
 def threads() -> int:
     """Threads of a pool that works on bands or frames."""
     return _limit[-1] if _limit else _DEFAULT
+
+
+def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``work`` done on every item by ``threads()`` of them; numpy and OpenCV let each other run."""
+    with ThreadPoolExecutor(threads()) as pool:
+        return list(pool.map(work, items))
 
 
 def coder_threads() -> int:

@@ -51,6 +51,8 @@ from hdrmerge.errors import OutputError, StackError, UsageError
 from hdrmerge.picture import PICTURE_SUFFIXES, PictureFormat
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hdrmerge.pipeline import MergeResult
     from hdrmerge.report import MergeReport
 
@@ -283,19 +285,12 @@ def fuse_files(
 
 
 def write_results(result: MergeResult, outputs: Outputs) -> None:
-    """The HDR file last, so that it stands for a merge that ended well."""
+    """The HDR file takes its name last, so that it stands for a merge that ended well."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from hdrmerge import io
-    from hdrmerge.picture import write_picture
     from hdrmerge.results import ghost_picture, write_radiance
 
-    if outputs.preview is not None:
-        write_picture(
-            outputs.preview,
-            result.radiance.stored,
-            outputs.tonemap,
-            outputs.form,
-            result.settings,
-        )
     if outputs.ghost_map is not None:
         shape = result.radiance.stored.shape
         io.write_display(outputs.ghost_map, ghost_picture(result, shape[0], shape[1]))
@@ -306,6 +301,22 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
             io.write_display(outputs.attention_map / f"attention_{slot}.png", picture)
     if outputs.report is not None:
         io.write_text(outputs.report, result.report.to_json(indent=2) + "\n")
-    write_radiance(
-        outputs.radiance, result, float32=outputs.float32, compression=outputs.compression
-    )
+    with ThreadPoolExecutor(1) as beside:
+        preview = beside.submit(render_preview(result, outputs))  # coding it takes one thread
+        write_radiance(
+            outputs.radiance,
+            result,
+            float32=outputs.float32,
+            compression=outputs.compression,
+            ready=preview.result,
+        )
+
+
+def render_preview(result: MergeResult, outputs: Outputs) -> Callable[[], object]:
+    """What writes the preview, if there is to be one."""
+    from hdrmerge.picture import render_picture
+
+    if outputs.preview is None:
+        return lambda: None
+    pixels, settings = result.radiance.stored, result.settings
+    return render_picture(outputs.preview, pixels, outputs.tonemap, outputs.form, settings)

@@ -23,7 +23,7 @@ from hdrmerge.fusion.displaced import borrow
 from hdrmerge.fusion.evidence import LEVELS, SLACK, evidence_of, level_of, surely_beyond
 from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
-from hdrmerge.fusion.radiometric import unclipped
+from hdrmerge.fusion.radiometric import CLIP_HALO, unclipped
 from hdrmerge.fusion.silhouettes import extended
 from hdrmerge.fusion.swaying import restored
 from hdrmerge.stack import ExposureStack
@@ -61,17 +61,19 @@ def judge(
     height, width = stack.shape
     noise = noise.averaged(height * width)
     bands = [slice(start, min(start + _BAND, height)) for start in range(0, height, _BAND)]
-    reference = stack.reference
+    reference, count = stack.reference, len(stack)
+    linear = [np.empty((height, width, 3), np.float32) for _ in range(count)]
+    below = [np.empty((height, width), np.float32) for _ in range(count)]
+    trust = np.empty((count, height, width), np.float32)
     with ThreadPoolExecutor(threads()) as pool:
-        frames = list(pool.map(stack.linear, range(len(stack))))
-        linear = [x for x, _ in frames]
-        trust = np.stack([valid.astype(np.float32) for _, valid in frames])
-        below = list(pool.map(unclipped, linear))
+        see = partial(_see, stack, linear, below, trust)
+        list(pool.map(see, *zip(*((k, rows) for k in range(count) for rows in bands), strict=True)))
+        coarse = list(pool.map(_quarter, linear))
         suspect = np.zeros((height, width), np.bool_)
         for order in (range(reference - 1, -1, -1), range(reference + 1, len(stack))):
             used = [reference]
             for k in order:
-                tolerance = _tolerance(stack, linear, below, trust, used, k)
+                tolerance = _tolerance(stack, coarse, below, trust, used, k)
                 compare = partial(_compare, stack, noise, linear, below, trust, used, k, tolerance)
                 evidence = np.concatenate(list(pool.map(compare, bands)))
                 trust[k] *= 1.0 - _moving(evidence, suspect)
@@ -80,6 +82,23 @@ def judge(
                 used.append(k)
                 suspect |= trust[k] < 0.5
     return linear, below, restored(stack.exposures, reference, linear, below, trust)
+
+
+def _see(
+    stack: ExposureStack,
+    linear: Sequence[FloatArray],
+    below: Sequence[FloatArray],
+    trust: FloatArray,
+    k: int,
+    rows: slice,
+) -> None:
+    """Fill in the ``rows`` of frame k: what it shows, how surely unclipped, and where at all."""
+    height = trust.shape[1]
+    top, bottom = max(0, rows.start - CLIP_HALO), min(height, rows.stop + CLIP_HALO)
+    inner = slice(rows.start - top, rows.stop - top)
+    shown, valid = stack.linear(k, slice(top, bottom))
+    linear[k][rows], trust[k, rows] = shown[inner], valid[inner]
+    below[k][rows] = unclipped(shown)[inner]
 
 
 def _extended(
@@ -142,24 +161,23 @@ def _at_common_saturation(
 
 def _tolerance(
     stack: ExposureStack,
-    linear: Sequence[FloatArray],
+    coarse: Sequence[FloatArray],
     below: Sequence[FloatArray],
     trust: FloatArray,
     used: Sequence[int],
     k: int,
 ) -> FloatArray:
-    """Relative error (levels,) that is no motion, by half stops of radiance from 2^-16 up.
+    """Relative error (levels,) that is no motion, by half stops of radiance from 2^-16 up, of
+    frames seen by ``_quarter``.
 
     Response and exposure are never known exactly, least of all in the darks of a camera's tone
     curve: what separates frame k from the others at a level in most of the picture is no motion.
     """
     every = (slice(None, None, 4), slice(None, None, 4))
     some_trust = trust[(slice(None), *every)]
-    known, limit, _ = _known(
-        stack.exposures, [_quarter(x) for x in linear], [x[every] for x in below], some_trust, used
-    )
+    known, limit, _ = _known(stack.exposures, coarse, [x[every] for x in below], some_trust, used)
     t = np.float32(stack.exposures[k])
-    a, b = _at_common_saturation(known, limit, _quarter(linear[k]), t)
+    a, b = _at_common_saturation(known, limit, coarse[k], t)
     seen = some_trust[k] > 0
     table = np.full(LEVELS, _TOLERANCE, np.float32)
     for channel in range(3):

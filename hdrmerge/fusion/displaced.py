@@ -11,7 +11,6 @@ at an eighth of the resolution, then at a quarter and a half about what was foun
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from hdrmerge.frames import FloatArray, brightest
 from hdrmerge.fusion.fill import halved
 from hdrmerge.stack import ExposureStack
-from hdrmerge.threads import threads
+from hdrmerge.threads import side_by_side
 
 Mask = NDArray[np.bool_]
 
@@ -74,8 +73,7 @@ def borrow(
 
     best = np.zeros(lost.shape, np.float32)
     found = fill.copy()
-    with ThreadPoolExecutor(threads()) as pool:
-        results = list(pool.map(search, [place for place, _ in places]))
+    results = side_by_side(search, [place for place, _ in places])
     for (place, mine), (content, believed) in zip(places, results, strict=True):
         found[place][mine] = content[mine]
         best[place][mine] = believed[mine]
@@ -148,19 +146,23 @@ def _votes(
     contrast = brightest(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     votes = rejected * (np.minimum(contrast / _RIM, 1.0) + _FLAT)
     sizes = [(2 * radius + 1, 2 * radius + 1) for radius in windows]
-    every = [1.0 / (cv2.blur(votes, size) + _FEW) / len(sizes) for size in sizes]
-    mean = np.full((1, 3), 1.0 / (3.0 * alike), np.float32)
-    y, x = np.indices(votes.shape, np.float32)
+    every = [1.0 / (cv2.blur(votes, size) + _FEW) / np.float32(len(sizes)) for size in sizes]
+    mean = np.array([[1.0, 1.0, 1.0, 0.0]], np.float32) / np.float32(3.0 * alike)
+    y, x = np.indices(votes.shape, np.float32) + np.float32(1.0)
     x, y = x + start[..., 0], y + start[..., 1]
-    free = 1.0 - still  # and nothing is, beyond the border
+    # in one image with what is looked up: where nothing stands still, nor beyond the border
+    free = cv2.copyMakeBorder(1.0 - still, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
+    wide = cv2.copyMakeBorder(there, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
+    wide, seen = cv2.merge([*cv2.split(wide), free]), cv2.merge([*cv2.split(seen), votes])
     shares = np.zeros((len(steps), *votes.shape), np.float32)
     for share, (dx, dy) in zip(shares, steps, strict=True):
-        moved = cv2.remap(there, x + dx, y + dy, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        open_ = cv2.remap(free, x + dx, y + dy, cv2.INTER_LINEAR)
+        # displacements are of whole cells
+        moved = cv2.remap(wide, x + dx, y + dy, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         differs = cv2.transform(cv2.absdiff(seen, moved), mean)
-        match = np.maximum(1.0 - differs, 0.0) * open_ * votes
+        match = np.maximum(1.0 - differs, 0.0) * cv2.extractChannel(moved, 3)
+        match *= votes
         for size, scale in zip(sizes, every, strict=True):
-            share += cv2.blur(match, size) * scale
+            cv2.accumulateProduct(cv2.blur(match, size), scale, share)
     return shares
 
 

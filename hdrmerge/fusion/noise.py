@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
 from hdrmerge.stack import ExposureStack
-from hdrmerge.threads import threads
+from hdrmerge.threads import side_by_side
 
 _BLOCK = 8  # pixels a side
 _STRIPS = 24
@@ -145,8 +144,7 @@ def _blocks(stack: ExposureStack) -> list[tuple[FloatArray, FloatArray]]:
             previous = tiles, good
         return found
 
-    with ThreadPoolExecutor(threads()) as pool:
-        strips = list(pool.map(compare, starts.tolist()))
+    strips = side_by_side(compare, starts.tolist())
     pairs = [[found[k] for found in strips] for k in range(len(stack) - 1)]
     return [(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])) for p in pairs]
 

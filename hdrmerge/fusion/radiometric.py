@@ -25,7 +25,7 @@ Planes = Sequence[FloatArray]  # red, green and blue, (h, w) each
 Tile = tuple[slice, slice]  # rows and columns
 
 _TILE = 128, 1024  # what merging so many rows and columns needs stays in the processor's cache
-_HALO = 2  # pixels that the clipping test looks beyond a tile
+CLIP_HALO = 2  # pixels that the clipping test looks beyond a tile
 _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its largest channel,
 _AROUND = (0.85, 0.93)  # and between these of the mean around it: noise hides single clipped ones
 _DARK = (0.1, 0.3)  # below, what a clipped neighbour lends a demosaiced sample does not matter
@@ -145,8 +145,8 @@ def _with_halo(tile: Tile, shape: tuple[int, int]) -> tuple[Tile, Tile]:
     """A tile with what the clipping test sees around it, and where in that the tile itself lies."""
     outer, inner = [], []
     for part, length in zip(tile, shape, strict=True):
-        first = max(0, part.start - _HALO)
-        outer.append(slice(first, min(length, part.stop + _HALO)))
+        first = max(0, part.start - CLIP_HALO)
+        outer.append(slice(first, min(length, part.stop + CLIP_HALO)))
         inner.append(slice(part.start - first, part.stop - first))
     return (outer[0], outer[1]), (inner[0], inner[1])
 

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +60,12 @@ def write_exr(
     *,
     float32: bool = False,
     compression: str = "piz",
+    ready: Callable[[], object] = lambda: None,
 ) -> int:
     """Write a radiance map atomically, in half floats or with ``float32`` in full.
 
-    ``piz`` packs photographs' noise in half the time of ``zip`` into a seventh less.
+    ``piz`` packs photographs' noise in half the time of ``zip`` into a seventh less. ``ready`` is
+    called, and may raise, before the file takes its name.
 
     Returns how many values exceeded half's maximum of 65504 and were clipped to it. Raises
     OutputError where the file cannot be written, UsageError for an unknown compression.
@@ -97,6 +99,7 @@ def write_exr(
             if "No space left" in str(error):
                 raise OSError(errno.ENOSPC, "No space left on device") from error
             raise OutputError(f"{path} cannot be written: {error}.") from error
+        ready()
     return clipped
 
 

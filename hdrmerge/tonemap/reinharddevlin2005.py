@@ -39,7 +39,7 @@ def reinhard_devlin2005(
         np.maximum(own, np.float32(1e-20), out=own)
         return np.asarray(np.divide(rgb, own, out=own))
 
-    responses = respond(scene.sample_rgb)
+    responses = respond(scene.sample_rgb())
     low, high = float(responses.min()), float(responses.max())
     scale = np.float32(1.0 / (high - low) if high - low > 1e-6 else 1.0)
 

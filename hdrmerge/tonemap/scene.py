@@ -21,7 +21,8 @@ class Statistics:
     ``log_average`` is Reinhard et al. 2002, eq. 1, over luminances limited to the two outer
     percentiles, which does the duty of the paper's small delta. ``mean_rgb`` are the channels'
     means. ``sample`` are up to a million positive luminances from all over the picture, and
-    ``sample_rgb`` (N, 3) their colours; ``luminance`` (H, W) is the picture itself.
+    ``sample_rgb`` gives their colours (N, 3); ``luminance`` (H, W) is the picture itself.
+    ``unit``: cd/m2 of luminance 1, None where it is not known.
     """
 
     log_average: float = 1.0
@@ -31,14 +32,16 @@ class Statistics:
     maximum: float = 1.0
     mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0)
     sample: FloatArray = field(default_factory=lambda: np.ones(1, np.float32))
-    sample_rgb: FloatArray = field(default_factory=lambda: np.ones((1, 3), np.float32))
+    sample_rgb: Callable[[], FloatArray] = lambda: np.ones((1, 3), np.float32)
     luminance: FloatArray = field(default_factory=lambda: np.ones((1, 1), np.float32))
+    unit: float | None = None
 
 
 def measure(
     luminance: FloatArray,
     pixels: FloatArray | HalfArray | None = None,
     mean_rgb: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    unit: float | None = None,
 ) -> Statistics:
     """Statistics that neither a black border nor the sun's disc can upset; black gives ones.
 
@@ -50,10 +53,17 @@ def measure(
     sample = sample[positive]
     if sample.size == 0:
         return Statistics()
-    colours = sample[:, None].repeat(3, 1) if pixels is None else pixels[::step, ::step][positive]
     maximum = float(luminance.max())
-    colours = np.nan_to_num(colours.astype(np.float32), posinf=maximum)
-    colours = np.clip(colours, 0, maximum / 0.0722)  # blue's share in luminance
+
+    def colours() -> FloatArray:  # which few operators ask for
+        if pixels is None:
+            return sample[:, None].repeat(3, 1)
+        found = pixels[::step, ::step][positive].astype(np.float32)
+        found = np.nan_to_num(found, posinf=maximum)
+        return np.clip(found, 0, maximum / 0.0722)  # blue's share in luminance
+
     low, bright, high = (float(v) for v in np.percentile(sample, (1.0, 90.0, 99.0)))
     log_average = float(np.exp(np.mean(np.log(np.clip(sample, low, high)), dtype=np.float64)))
-    return Statistics(log_average, low, bright, high, maximum, mean_rgb, sample, colours, luminance)
+    return Statistics(
+        log_average, low, bright, high, maximum, mean_rgb, sample, colours, luminance, unit
+    )
