@@ -76,6 +76,14 @@ class CaptureSettings:
             return None
         return self.exposure_time * (self.iso or 100.0) / 100.0 / (self.f_number or 1.0) ** 2
 
+    @property
+    def saturation_luminance(self) -> float | None:
+        """What just saturates, in cd/m2, to about a stop: 78 N^2 / (0.65 S t), by ISO 12232:2019
+        for an ordinary lens. None where time, aperture or ISO is not known."""
+        if self.exposure_time is None or self.f_number is None or self.iso is None:
+            return None
+        return 78.0 * self.f_number**2 / (0.65 * self.iso * self.exposure_time)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:

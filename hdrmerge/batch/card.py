@@ -37,26 +37,28 @@ def make_card(
     pixels: FloatArray,
     ghosts: FloatArray | None,
     config: TonemapConfig,
+    unit: float | None,
 ) -> dict[str, Any]:
-    """The pictures of one bracket; ``thumbs`` by file name, in one strip in the report's order."""
+    """The pictures of one bracket; ``thumbs`` by file name, in one strip in the report's order.
+    ``unit``: as for ``tonemap``."""
     strip = [thumbs[row.file] for row in report.frames[:_MOST_FRAMES]]
     return {
         "frames": data_uri(np.concatenate(strip, axis=1)),
         "widths": [thumb.shape[1] for thumb in strip],
-        "preview": shown_preview(pixels, config),
+        "preview": shown_preview(pixels, config, unit),
         "ghosts": None if ghosts is None else data_uri(_codes(_shrink(ghosts, PICTURE_HEIGHT))),
         "curve": curve(response),
     }
 
 
-def shown_preview(pixels: FloatArray, config: TonemapConfig) -> str:
-    """Radiance (H, W, 3) tone-mapped for the sheet, as a data URI.
+def shown_preview(pixels: FloatArray, config: TonemapConfig, unit: float | None) -> str:
+    """Radiance (H, W, 3) tone-mapped for the sheet, as a data URI; ``unit``: as for ``tonemap``.
 
     Not the preview itself, which may be for HDR screens, or not asked for.
     """
     from hdrmerge.tonemap import tonemap
 
-    codes = tonemap(_shrink(pixels, _MAPPED * PICTURE_HEIGHT), config)
+    codes = tonemap(_shrink(pixels, _MAPPED * PICTURE_HEIGHT), config, unit=unit)
     return data_uri(_shrink(codes, PICTURE_HEIGHT))
 
 

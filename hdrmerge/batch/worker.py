@@ -108,7 +108,8 @@ def _merge(job: Job) -> dict[str, Any]:
         status = path.stat()
         if (status.st_size, status.st_mtime_ns) != (seen.size, seen.mtime_ns):
             raise InputError(f"{path} was changed while it was merged.", "Run the batch again.")
-    card = make_card(thumbs, report, response, pixels, ghosts, job.products.tonemap)
+    unit = settings.saturation_luminance
+    card = make_card(thumbs, report, response, pixels, ghosts, job.products.tonemap, unit)
     return {"inputs": inputs, "staged": staged, "report": report.to_dict(), "card": card}
 
 
@@ -119,7 +120,7 @@ def _remake_preview(job: Job) -> dict[str, Any]:
     assert job.radiance is not None
     pixels, settings = _read_back(Path(job.radiance))
     _write_preview(job, pixels, settings)
-    shown = shown_preview(pixels, job.products.tonemap)
+    shown = shown_preview(pixels, job.products.tonemap, settings.saturation_luminance)
     return {"staged": {"preview": _staged(job)["preview"]}, "card": {"preview": shown}}
 
 

@@ -121,10 +121,11 @@ def tonemap_file(
             f"{image} has {bad} values that are not finite numbers; NaN is shown black and "
             "infinity as the brightest value."
         )
-    if config.operator == ALL:
-        io.write_display(output, contact_sheet(pixels, config))
-        return {}
     settings = io.settings_of(facts["attributes"])
+    if config.operator == ALL:
+        unit = settings.saturation_luminance
+        io.write_display(output, contact_sheet(pixels, config, unit=unit))
+        return {}
     if not gps:
         settings = replace(settings, location=None)
     return write_picture(output, pixels, config, form, settings)

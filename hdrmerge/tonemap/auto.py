@@ -22,7 +22,7 @@ _PIXELS = 400_000  # of the reduced picture, in which base and curve are found
 _RADIUS = 0.0375  # of the base's window, of the root of the picture's area
 _EDGE = 1.0  # variance in stops^2 above which a window holds an edge
 _FADE = (-7.5, -5.5)  # display stops between which fine contrast comes in: below is noise
-_SHOULDER = 0.8  # of display luminance; what is brighter approaches white without reaching it
+_SHOULDER = 0.75  # of display luminance; what is brighter approaches white without reaching it
 _DETAIL = 1.15  # factor on fine contrast that is ordinary: a mean deviation from the base ...
 _ORDINARY = 0.26  # ... of so many stops; foliage gets less, lest it is harsh, and plain walls more
 _DETAILS = (0.75, 1.2)
@@ -37,7 +37,8 @@ def auto(
 
     The base is the guided filter's (He, Sun and Tang 2013) of log luminance; its edges are the
     picture's, so there are no halos. The curve is that of Eilertsen, Mantiuk and Unger 2015.
-    ``brightness``: mean sRGB code of the picture, 0..255; None: found from the scene.
+    ``brightness``: mean sRGB code of the picture, 0..255; None: found from the scene, less by night
+    where the scene's unit is known.
     ``detail``: factor on fine contrast, which fades out where the display is nearly black; None:
     found from the scene.
     """
@@ -52,7 +53,8 @@ def auto(
     if detail is None:
         fine = max(float(np.abs(small - base).mean()), 1e-6)
         detail = float(np.clip(_DETAIL * (_ORDINARY / fine) ** 2, *_DETAILS))
-    curve = fit_curve(base, brightness, math.log2(exposed(picture, scene)))
+    known = None if scene.unit is None else scene.unit * scene.log_average
+    curve = fit_curve(base, brightness, math.log2(exposed(picture, scene)), known)
     slope, offset = Enlarged(a, *picture.shape), Enlarged(b, *picture.shape)
 
     # the curves as tables: a look-up costs a tenth of an interpolation

@@ -20,18 +20,21 @@ Bins = NDArray[np.float64]
 
 _WIDTH = 0.25  # of a bin, in stops
 _BLUR = 0.5  # of the histogram, in stops: neighbours in luminance are treated alike
-_FLOOR = 0.1  # of a bin's share, relative to the mean share: no tone is lost
+_FLOOR = 0.3  # of a bin's share, relative to the mean share: no tone is lost
 _ENDS = (0.5, 99.9)  # percentiles between which contrast counts
 _BLACK = -8.0  # stops below white at which a display shows nothing more
 _SLOPES = (0.12, 1.1)  # least and most; a flat scene gains a little contrast
 _LIFT = 2.5  # stops by which shadows may rise above what the middle does: below is noise
 _BEYOND = 0.05  # slope above the brightest that counts: the sun's disc
 _ANCHORS = (-7.0, -1.2)  # where the median may lie, in stops below white
-_WHITE = 0.3  # stops above white at which the brightest lie: the shoulder brings them back
+_WHITE = 0.0  # stops from white at which the brightest lie: what is seen through windows
 _MEAN = 112.0  # sRGB code of the mean of an ordinary picture
 _BRIGHTENING = 4.5  # stops at most from an exposure for the bright parts to one for the median
 _DULL = -0.5  # where the brightest of a scene must lie lest it looks grey, stops,
 _REMEDY = 0.25  # and what part of what is missing is given
+_LIT = 10.0  # cd/m2 on average, from which on a scene is shown as bright as by day: a lit room
+_DUSK = 0.6  # stops darker for each tenth of that ...
+_NIGHT = 2.4  # ... and at most: a night is to be seen for one, and to be read
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +49,18 @@ class ContrastCurve:
 
 
 def fit_curve(
-    stops: FloatArray, brightness: float | None = None, exposure: float = 0.0
+    stops: FloatArray,
+    brightness: float | None = None,
+    exposure: float = 0.0,
+    adaptation: float | None = None,
 ) -> ContrastCurve:
     """The curve for a picture of log2 luminances ``stops``.
 
     The median's place is chosen so that the mean of the sRGB codes is ``brightness`` of 255. None
     is 112, but less for a scene whose bright parts are so far above the median that one would
     expose more than 4.5 stops more for it: a dark room stays dark, its noise unseen. A scene
-    without bright parts is made a little brighter, lest it looks grey.
+    without bright parts is made a little brighter, lest it looks grey. Where ``adaptation``, the
+    scene's average luminance in cd/m2, is known to be a night's, it is made darker.
     ``exposure``: stops brighter than all that.
     """
     low, high = (float(v) for v in np.percentile(stops, _ENDS))
@@ -89,9 +96,19 @@ def fit_curve(
         else:
             bright = anchor
     if brightness is None:
-        anchor = min(anchor, median - float(np.percentile(stops, 98.0)) + _BRIGHTENING)
+        dark = median - float(np.percentile(stops, 98.0)) + _BRIGHTENING
+        dim = max(0.0, anchor - dark)
+        anchor = min(anchor, dark)
         anchor += _REMEDY * max(0.0, _DULL - float(curve(anchor).display[-2]))
+        anchor -= max(0.0, _darkness(adaptation) - dim)  # which may be dark enough already
     return curve(float(np.clip(anchor + exposure, *_ANCHORS)))
+
+
+def _darkness(adaptation: float | None) -> float:
+    """Stops by which a scene of this average luminance is shown darker than by day."""
+    if adaptation is None or adaptation <= 0:
+        return 0.0
+    return float(np.clip(_DUSK * np.log10(_LIT / adaptation), 0.0, _NIGHT))
 
 
 def _smooth(share: Bins) -> Bins:

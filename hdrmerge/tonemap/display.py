@@ -26,10 +26,13 @@ def tonemap(
     *,
     bits: int = 8,
     dither: bool = False,
+    unit: float | None = None,
 ) -> NDArray[Any]:
     """A radiance map (H, W, 3), linear Rec.709, as sRGB codes: uint8, or uint16 for ``bits`` 16.
 
     ``dither`` spreads what 8 bits cannot show over neighbouring pixels, see ``quantise.encode``.
+    ``unit``: cd/m2 of radiance 1 where it is known (``CaptureSettings.saturation_luminance``); it
+    tells a night from a day.
 
     Exposure acts on what the operator is given, after the scene was measured, so that it brightens
     with every operator. NaN and negative values become black, infinite ones the largest finite
@@ -45,7 +48,7 @@ def tonemap(
     codes: NDArray[Any] = np.zeros(pixels.shape, np.uint8 if bits == 8 else np.uint16)
     if luminance.max() < _DARKEST:
         return codes
-    scene = measure(luminance, pixels, mean_rgb)
+    scene = measure(luminance, pixels, mean_rgb, unit)
 
     @np.errstate(over="ignore")
     def picture(part: tuple[slice, ...]) -> FloatArray:

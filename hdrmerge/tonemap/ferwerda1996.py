@@ -19,12 +19,14 @@ def ferwerda1996(
 ) -> Curve:
     """What is just visible in the scene is just visible on the display: eq. 3 to 8.
 
-    ``luminance``: cd/m2 of the map's 1 (None: so that the display's eye and the scene's are adapted
-    alike, by day). ``adaptation``: what the observer in the scene is adapted to, cd/m2 (None: half
-    of the 99th percentile; the paper takes half of the highest visible). ``peak``: the display's
-    white, cd/m2, half of which its observer is adapted to.
+    ``luminance``: cd/m2 of the map's 1 (None: by the photograph's EXIF, else so that the display's
+    eye and the scene's are adapted alike, by day). ``adaptation``: what the observer in the scene
+    is adapted to, cd/m2 (None: half of the 99th percentile; the paper takes half of the highest
+    visible). ``peak``: the display's white, cd/m2, half of which its observer is adapted to.
     """
     shown_to = peak / 2
+    if luminance is None:
+        luminance = scene.unit
     if luminance is None:
         luminance = shown_to / (scene.high / 2)
     if adaptation is None:

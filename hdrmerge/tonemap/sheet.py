@@ -16,17 +16,22 @@ _LABEL, _GAP = 26, 6  # height of the label; white between cells
 
 
 def contact_sheet(
-    pixels: FloatArray, config: TonemapConfig, *, names: tuple[str, ...] = (), columns: int = 4
+    pixels: FloatArray,
+    config: TonemapConfig,
+    *,
+    names: tuple[str, ...] = (),
+    columns: int = 4,
+    unit: float | None = None,
 ) -> Codes:
     """sRGB codes (H, W, 3) uint8 of the scene, reduced, through the operators ``names`` (all).
 
     Exposure, colour and saturation are those of ``config``, and parameters the operators'
-    defaults. Each picture has its operator's name above it.
+    defaults. Each picture has its operator's name above it. ``unit``: as for ``tonemap``.
     """
     small = _reduce(pixels)
     cells = []
     for name in names or tuple(OPERATORS):
-        picture = tonemap(small, replace(config, operator=name, parameters={}))
+        picture = tonemap(small, replace(config, operator=name, parameters={}), unit=unit)
         cells.append(np.vstack([_label(name, picture.shape[1]), picture]))
     height, width = cells[0].shape[:2]
     columns = min(columns, len(cells))

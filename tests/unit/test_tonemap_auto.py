@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from hdrmerge.config import TonemapConfig
+from hdrmerge.frames import CaptureSettings
+from hdrmerge.picture import write_picture
 from hdrmerge.tmqi import tmqi
 from hdrmerge.tonemap import tonemap
 from hdrmerge.tonemap.contrast_curve import fit_curve
@@ -107,6 +111,43 @@ def test_a_dark_room_stays_dark() -> None:
     lit = show(coloured(np.where(stops > 0, 4.0, stops + 9)))[:, :, 1].astype(float)
     # the same noise as texture of a lit wall keeps its contrast
     assert codes[:60].std() < 0.7 * lit[:60].std()
+
+
+def test_a_night_is_darker_where_exif_tells_it() -> None:
+    stops, window = interior()
+    pixels = coloured(stops)
+    average = 2.0 ** float(stops.mean())
+
+    def at(luminance: float) -> np.ndarray:
+        return tonemap(pixels, TonemapConfig("auto"), unit=luminance / average).astype(float)
+
+    unknown = show(pixels).astype(float)
+    for day in (1e4, 100.0, 12.0):  # cd/m2, on average
+        np.testing.assert_array_equal(at(day), unknown)
+    means = [unknown.mean(), *(at(night).mean() for night in (1.0, 0.1, 0.01, 1e-3))]
+    assert all(np.diff(means) < -6)
+    assert at(1e-3)[~window].mean() > 40 and at(1e-6).mean() == pytest.approx(means[-1], abs=1)
+    assert at(1e-3)[window].mean() > 150  # what shines still does
+
+
+def test_a_room_that_is_dark_already_is_not_darkened_twice() -> None:
+    stops = np.full((200, 300), -9.0) + texture(200, 300, 0.4)
+    stops[80:120, 120:200] = 4.0
+    unknown = show(coloured(stops)).astype(float)
+    candle = tonemap(coloured(stops), TonemapConfig("auto"), unit=500.0).astype(float)
+    assert np.median(candle) == pytest.approx(np.median(unknown), abs=6)
+
+
+def test_the_camera_tells_how_bright_the_scene_was(tmp_path: Path) -> None:
+    pixels = coloured(interior()[0])
+    sunny = CaptureSettings(exposure_time=1 / 125, f_number=16.0, iso=100.0)
+    assert sunny.saturation_luminance == pytest.approx(38_400)  # white paper in the sun: 30 000
+    night = CaptureSettings(exposure_time=8.0, f_number=2.8, iso=1600.0)
+    means = []
+    for settings in (None, sunny, CaptureSettings(exposure_time=8.0), night):
+        write_picture(tmp_path / "a.png", pixels, TonemapConfig("auto"), settings=settings)
+        means.append(cv2.imread(str(tmp_path / "a.png")).mean())
+    assert means[0] == means[1] == means[2] > means[3] + 25
 
 
 def test_blacks_are_not_lifted_to_grey() -> None:
