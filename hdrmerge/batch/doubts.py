@@ -70,6 +70,7 @@ def doubt(
         _marks(group),
         _incomplete(group, habits),
         _pair(group, habits),
+        _unseen(group) if habits[group.pattern] < _HABIT else None,
         _paused(group),
         _beside(group, beside, habits[group.pattern] >= _HABIT),
         _metered(group),
@@ -161,6 +162,26 @@ def _paused(group: Group) -> str | None:
     seen = bool(group.bridges) and all(v >= SAME_SCENE for v in group.bridges)
     if pauses and max(pauses) > (_LONG if seen else _LONG / 5):
         return f"a pause of {max(pauses):.0f} s lies within it"
+    return None
+
+
+def _unseen(group: Group) -> str | None:
+    """A first or last frame that neither its picture nor its time joins to the others."""
+    if group.by_content or len(group.photos) < 3 or not group.bridges:
+        return None
+    if all(p.drive.bracketing for p in group.photos):
+        return None
+    order = sorted(range(len(group.stops)), key=lambda k: group.stops[k])
+    gaps = [
+        abs(b.time - a.time) - max(a.duration, b.duration)
+        for a, b in pairwise(group.photos)
+        if a.time is not None and b.time is not None
+    ]
+    for end, gap, rest in ((0, gaps[:1], gaps[1:]), (len(order) - 1, gaps[-1:], gaps[:-1])):
+        across = [b for k, b in ((0, group.bridges[0]), (-1, group.bridges[-1])) if order[k] == end]
+        if rest and any(b != b for b in across) and gap[0] > _AT_ONCE + 2 * max(*rest, 0.0):
+            name = _base(group.photos[end].file)
+            return f"{name} was taken apart from the others, and is too dark or bright to compare"
     return None
 
 

@@ -39,7 +39,7 @@ Looks = Callable[[Sequence[Photo]], dict[Photo, Look]]
 _HOPELESS = -3.0  # what no likeness of two pictures makes up for
 _RUN = 10.0  # and within which a missing exposure is measured with its neighbours
 _FROZEN = 0.5  # stops of brightness between frames whose metadata are the same
-_TIED = "another shot of the same second has the same exposure, and nothing tells their order"
+_TIED = "another shot of the same second may belong to it, and nothing tells their order"
 _HABITUAL = 2
 
 
@@ -137,14 +137,18 @@ class Stream:
         )
 
     def _tied(self, segment: Segment) -> bool:
-        """Whether a shot outside could as well be one of the segment's, by exposure and time."""
+        """Whether a shot outside, of the same second as one inside, could be in its place or in its
+        company: by its exposure, or because it shows the same."""
         if self.settled or not self.sure:
             return False
         inside = range(segment.start, segment.end)
         near = range(max(0, segment.start - LONGEST), min(len(self.photos), segment.end + LONGEST))
         return any(
             self.photos[k].time == self.photos[m].time
-            and abs(self.stops[k] - self.stops[m]) < SAME_STOPS
+            and (
+                abs(self.stops[k] - self.stops[m]) < SAME_STOPS
+                or self.alike(self.photos[k], self.photos[m]) >= SAME_SCENE
+            )
             for k in near
             if k not in inside
             for m in inside

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from hdrmerge.batch.scan import Photo
-from hdrmerge.batch.sequence import SAME_STOPS
+from hdrmerge.batch.sequence import LONGEST, SAME_STOPS
 
 _CYCLE = 10_000  # cameras count to 9999
 _MOST_A_SECOND = 30  # frames that a camera takes
@@ -46,7 +46,8 @@ def in_order(photos: Sequence[Photo]) -> Order:
     for p in ordered:
         at_once[p.time].append(p)
     named = names_follow_time(ordered, counters)
-    wrong = sum(len(g) for g in at_once.values() if _impossible(g))
+    most = _MOST_A_SECOND if named else LONGEST  # several brackets in one second: no camera
+    wrong = sum(len(g) for g in at_once.values() if _impossible(g, most))
     if len(at_once) == 1 and len(ordered) > 1:  # a clock that stands still tells nothing
         wrong = len(ordered)
     settled = named or len(at_once) == len(ordered)
@@ -87,7 +88,7 @@ def names_follow_time(ordered: Sequence[Photo], counters: Counters) -> bool:
     return total > 0 and agree >= _NAMES_AGREE * total
 
 
-def _impossible(group: list[Photo]) -> bool:
+def _impossible(group: list[Photo], most: int) -> bool:
     """Whether no camera can have taken these shots at one reading of its clock."""
     if len(group) == 1:
         return False
@@ -95,7 +96,7 @@ def _impossible(group: list[Photo]) -> bool:
     alike = max(exposures.values()) > 1
     if group[0].exact and alike:
         return True
-    return len(group) > _MOST_A_SECOND
+    return len(group) > most
 
 
 def _counters(photos: Sequence[Photo]) -> Counters:

@@ -266,16 +266,53 @@ def test_panoramas_are_one_bracket_a_view(tmp_path: Path, rng: Rng) -> None:
     check(card, tmp_path)
 
 
+def rename(card: Card, folder: Path, rng: Rng) -> None:
+    """Names that tell nothing."""
+    names = rng.permutation(len(list(folder.iterdir())))
+    moved = {}
+    for path, k in zip(sorted(folder.iterdir()), names, strict=True):
+        moved[path.name] = f"p{k + 100}.jpg"
+        path.rename(folder / moved[path.name])
+    card.truth.brackets = [tuple(moved[f] for f in b) for b in card.truth.brackets]
+
+
+def test_more_brackets_in_one_second_than_a_camera_takes(tmp_path: Path, rng: Rng) -> None:
+    """A clock that begins anew: the pictures tell the brackets apart."""
+    card = Card(tmp_path, rng, replace(BODY, sub_seconds=False))
+    start = card.now
+    for shift in (0.0, 1.0, 0.5, 2.0):
+        card.now = start
+        card.bracket(make_scene(rng), (0.0, -2.0, 2.0, 1.0, -1.0), base=2.0**shift / 400)
+    rename(card, tmp_path, rng)
+    check(card, tmp_path)
+
+
+def test_brackets_of_one_view_that_share_a_second_are_flagged(tmp_path: Path, rng: Rng) -> None:
+    """Nothing tells which of two brackets a frame at the turn of the second belongs to."""
+    card, scene = Card(tmp_path, rng, replace(BODY, sub_seconds=False)), make_scene(rng)
+    for _ in range(2):
+        card.bracket(scene, (-4.0, -2.0, 0.0, 2.0, 4.0), base=1 / 500)
+    card.wait(60)
+    rename(card, tmp_path, rng)
+    plan = find_brackets([tmp_path])
+    wrong = [b for b in plan.brackets if tuple(sorted(b.files)) not in truth(card)]
+    assert all(b.doubt for b in wrong) and any(b.doubt for b in plan.brackets)
+
+
+def test_a_frame_apart_that_shows_nothing_is_flagged(tmp_path: Path, rng: Rng) -> None:
+    card, scene = Card(tmp_path, rng, BODY), make_scene(rng)
+    card.shoot(np.full_like(scene, 3.0), 4.0)  # all white
+    card.wait(6.0)
+    card.bracket(scene, (-2.0, 0.0, 2.0))
+    for bracket in find_brackets([tmp_path]).brackets:
+        assert set(bracket.files) == set(card.truth.brackets[0]) or bracket.doubt
+
+
 def test_nothing_but_the_pictures(tmp_path: Path, rng: Rng) -> None:
     card = Card(tmp_path, rng, Body(exif=False))
     for _ in range(5):
         card.bracket(make_scene(rng), THREE, shake=0.01)
-    names = rng.permutation(len(list(tmp_path.iterdir())))
-    moved = {}
-    for path, k in zip(sorted(tmp_path.iterdir()), names, strict=True):
-        moved[path.name] = f"p{k + 100}.jpg"
-        path.rename(tmp_path / moved[path.name])
-    card.truth.brackets = [tuple(moved[f] for f in b) for b in card.truth.brackets]
+    rename(card, tmp_path, rng)
     plan = check(card, tmp_path)
     assert plan.brackets[0].stops is None
     assert "of different brightness" in plan.brackets[0].reason
