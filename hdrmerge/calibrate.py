@@ -16,6 +16,7 @@ import numpy as np
 from hdrmerge.comparison import GRID, Array, Pair, Trial, make_pairs
 from hdrmerge.config import MergeConfig
 from hdrmerge.exposure import ESTIMATED, exif_exposures, profile_response
+from hdrmerge.frames import FloatArray
 from hdrmerge.ratios import LN2, NO_OVERLAP, STEP_AGREES, Measured, measure, settle
 from hdrmerge.response import Response
 from hdrmerge.response_fit import Fit, fit_debevec, fit_response, srgb_inverse
@@ -26,6 +27,7 @@ SHAPE_EXPLAINED = 0.03  # rms log-ratio deviation up to which a response explain
 FIT_SETTLED = 0.01  # misfit below which no other steps are tried
 TYPICAL_STRETCH = 0.77  # true steps over median ones under sRGB: 0.73 to 0.83 on five cameras
 DUPLICATE = 0.05  # stops
+UNLIKE = 0.4  # correlation of two equally exposed frames, below which they show two scenes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -90,7 +92,7 @@ def calibrate(stack: ExposureStack, config: MergeConfig) -> Calibration:
             if known:
                 warnings.append(_contradicted(stack, exposure - start, measured))
             source = "measured"
-    warnings += _duplicates(stack, exposure)
+    warnings += _duplicates(stack, exposure, blocks)
     exposures = stack.exposures
     if exposure is not start:
         exposures = np.exp(exposure - exposure[stack.reference])
@@ -238,10 +240,23 @@ def _contradicted(stack: ExposureStack, off: Array, measured: Measured) -> str:
     )
 
 
-def _duplicates(stack: ExposureStack, log_exposure: Array) -> list[str]:
+def _duplicates(stack: ExposureStack, log_exposure: Array, blocks: Blocks) -> list[str]:
     same = np.flatnonzero(np.diff(log_exposure) / LN2 < DUPLICATE)
-    return [
-        f"Duplicate exposures: {stack.frames[k].path.name} and "
-        f"{stack.frames[k + 1].path.name} are equally exposed."
-        for k in same
-    ]
+    found, names = [], [frame.path.name for frame in stack.frames]
+    for k in same:
+        if _correlation(blocks.mean[k, :, 1], blocks.mean[k + 1, :, 1]) < UNLIKE:
+            found.append(
+                f"{names[k]} and {names[k + 1]} are equally exposed and do not show the same: are "
+                "these two brackets?"
+            )
+        else:
+            found.append(f"Duplicate exposures: {names[k]} and {names[k + 1]} are equally exposed.")
+    return found
+
+
+def _correlation(a: FloatArray, b: FloatArray) -> float:
+    """Of codes (B,) that are neither black nor white in both; 1 where there are few."""
+    usable = (np.minimum(a, b) > 0.03) & (np.maximum(a, b) < 0.97)
+    if usable.sum() < 200 or min(np.ptp(a[usable]), np.ptp(b[usable])) < 0.05:
+        return 1.0
+    return float(np.corrcoef(a[usable], b[usable])[0, 1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -112,9 +113,10 @@ def expand_paths(arguments: list[str]) -> list[Path]:
 def check_input(path: Path) -> None:
     """Raise unless ``path`` is an existing, readable file."""
     if path.is_dir():
+        files = shlex.quote(str(path / "*.jpg"))
         raise InputError(
             f"{path} is a folder, not a file.",
-            f"Name the files of one bracket, for example {path / '*.jpg'}.",
+            f"Name files, for example {files}; `hdrmerge batch` takes folders.",
         )
     if not path.exists():
         raise InputError(f"{path} does not exist.", "Check the spelling and the current folder.")
@@ -127,12 +129,12 @@ def check_output(path: Path, suffixes: tuple[str, ...], inputs: list[Path]) -> N
 
     ``suffixes`` are those allowed (lower case); ``inputs`` are files that must survive.
     """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder.", "Name a file.")
     if path.suffix.lower() not in suffixes:
         listed = ", ".join(suffixes)
         named = f"ends in {path.suffix}" if path.suffix else "has no extension"
         raise UsageError(f"{path} {named}, which cannot be written here.", f"Use one of {listed}.")
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder.", "Name a file.")
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(

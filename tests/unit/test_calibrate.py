@@ -213,6 +213,17 @@ def test_auto_iso_that_holds_the_brightness() -> None:
     assert hidden.source == "measured"
 
 
+def test_two_brackets_at_once_are_noticed() -> None:
+    frames = bracket()
+    other = [
+        replace(f, pixels=f.pixels[::-1, ::-1].copy(), path=Path(f"z{f.path}")) for f in frames
+    ]
+    mixed = calibrated([*frames, *other])
+    assert sum("two brackets?" in warning for warning in mixed.warnings) == 3
+    twice = calibrated([*frames, *(replace(f, path=Path(f"z{f.path}")) for f in frames)])
+    assert sum("Duplicate exposures" in warning for warning in twice.warnings) == 3
+
+
 def test_what_people_say_is_obeyed() -> None:
     result = calibrated(bracket(s_curve), ev=(-1.5, 0.0, 1.5), response="srgb")
     assert result.source == "given"
