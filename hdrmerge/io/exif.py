@@ -7,26 +7,14 @@ Tags are those of Exif 2.32 (CIPA DC-008) and TIFF/EP, which cameras put in eith
 
 from __future__ import annotations
 
-import io
-import math
 import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import BinaryIO
 
 from hdrmerge.frames import CaptureSettings, Location
-from hdrmerge.io.containers import (
-    JPEG_MAGIC,
-    PNG_MAGIC,
-    Field,
-    TiffReader,
-    jpeg_segments,
-    png_chunks,
-)
-from hdrmerge.io.makernotes import Drive, read_drive
-
-_HEAD = 1 << 20  # metadata of JPEG, RAF and CR3 files lies within the first MiB
-_SHORT_HEAD = 1 << 17  # and of most JPEG files within this: one EXIF block and a half
+from hdrmerge.io.makernotes import Drive
+from hdrmerge.io.tags import Tags, picture_size, read_tags
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +53,7 @@ class Shot:
 
 def read_shot(file: BinaryIO) -> Shot:
     """Everything about a shot that its metadata say. Never raises on damage."""
-    tags = _read_tags(file)
+    tags = read_tags(file)
     exif = _exif(tags)
     mode = tags.number("exif", 0xA402)  # ExposureMode: 0 auto, 1 manual, 2 auto bracket
     drive = tags.drive(exif.settings.camera_make)
@@ -73,7 +61,7 @@ def read_shot(file: BinaryIO) -> Shot:
         drive = replace(drive, bracketing=True)
     return Shot(
         exif=exif,
-        size=_size(file, tags),
+        size=picture_size(file, tags),
         bias=_within(tags.number("exif", 0x9204), -20.0, 20.0),
         automatic=None if mode not in (0, 1, 2) else mode == 0,
         drive=drive,
@@ -88,17 +76,10 @@ def read_exif(file: BinaryIO) -> Exif:
 
     ``file`` is binary and seekable; its position is not kept.
     """
-    return _exif(_read_tags(file))
+    return _exif(read_tags(file))
 
 
-def _read_tags(file: BinaryIO) -> _Tags:
-    tags = _Tags()
-    for source, base in _blocks(file):
-        tags.add(TiffReader(source, base))
-    return tags
-
-
-def _exif(tags: _Tags) -> Exif:
+def _exif(tags: Tags) -> Exif:
     orientation = tags.number("image", 0x0112)
     interop = tags.text("interop", 0x0001)
     space = tags.number("exif", 0xA001)
@@ -123,141 +104,11 @@ def _exif(tags: _Tags) -> Exif:
     )
 
 
-class _Tags:
-    """Fields by directory; a tag may stand in the image's or in the EXIF directory."""
-
-    def __init__(self) -> None:
-        self._fields: dict[tuple[str, int], tuple[TiffReader, Field]] = {}
-        self._blocks: list[tuple[TiffReader, dict[int, Field]]] = []
-
-    def add(self, tiff: TiffReader) -> None:
-        image = tiff.directory(tiff.first)
-        self._blocks.append((tiff, image))
-        self._keep("image", tiff, image)
-        exif = tiff.directory(_pointer(tiff, image.get(0x8769)))
-        self._keep("exif", tiff, exif)
-        self._keep("interop", tiff, tiff.directory(_pointer(tiff, exif.get(0xA005))))
-        self._keep("gps", tiff, tiff.directory(_pointer(tiff, image.get(0x8825))))
-
-    def _keep(self, name: str, tiff: TiffReader, fields: dict[int, Field]) -> None:
-        for tag, entry in fields.items():
-            self._fields.setdefault((name, tag), (tiff, entry))
-
-    def _find(self, name: str, tag: int) -> tuple[TiffReader, Field] | None:
-        found = self._fields.get((name, tag))
-        if found is None and name in ("exif", "image"):
-            found = self._fields.get(("image" if name == "exif" else "exif", tag))
-        return found
-
-    def number(self, name: str, tag: int) -> float | None:
-        found = self._find(name, tag)
-        value = found[0].number(found[1]) if found else None
-        return value if value is not None and math.isfinite(value) else None
-
-    def numbers(self, name: str, tag: int, count: int) -> list[float]:
-        """``count`` finite numbers; none where there are fewer."""
-        found = self._find(name, tag)
-        values = found[0].numbers(found[1], count) if found else []
-        return values if len(values) == count and all(map(math.isfinite, values)) else []
-
-    def text(self, name: str, tag: int) -> str | None:
-        found = self._find(name, tag)
-        return found[0].text(found[1]) if found else None
-
-    def drive(self, make: str | None) -> Drive:
-        found = self._find("exif", 0x927C)
-        return read_drive(*found, make) if found else Drive()
-
-    def thumbnail(self) -> bytes:
-        """The JPEG of the second directory, which EXIF keeps for a small version."""
-        for tiff, _ in self._blocks:
-            small = tiff.directory(tiff.next_directory(tiff.first))
-            at, count = (_pointer(tiff, small.get(tag)) for tag in (0x0201, 0x0202))
-            data = tiff.read(at, min(count, _SHORT_HEAD))
-            if data.startswith(JPEG_MAGIC):
-                return data
-        return b""
-
-    def size(self) -> tuple[int, int] | None:
-        """The largest picture that the directories and their children speak of."""
-        sizes = []
-        for tiff, image in self._blocks:
-            children = [int(v) for v in tiff.numbers(image.get(0x014A), 16)]
-            for fields in (image, *(tiff.directory(at) for at in children)):
-                width, height = (_pointer(tiff, fields.get(tag)) for tag in (0x0100, 0x0101))
-                if width > 0 and height > 0:
-                    sizes.append((width, height))
-        return max(sizes, default=None)
-
-
-def _pointer(tiff: TiffReader, field: Field | None) -> int:
-    value = tiff.number(field)
-    return int(value) if value is not None and math.isfinite(value) else 0
-
-
-def _blocks(file: BinaryIO) -> list[tuple[BinaryIO, int]]:
-    """(file, offset) of every TIFF structure that holds EXIF."""
-    file.seek(0)
-    head = file.read(16)
-    if head.startswith((b"II", b"MM")):
-        return [(file, 0)]
-    data = _start(file, head)
-    if head.startswith(JPEG_MAGIC):
-        return [
-            (io.BytesIO(data[start + 6 : end]), 0)
-            for marker, start, end in jpeg_segments(data)
-            if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0"
-        ]
-    if head.startswith(PNG_MAGIC):
-        file.seek(0)
-        data = file.read()  # the chunk may follow the pixels
-        chunks = [(s, e) for kind, s, e in png_chunks(data) if kind == b"eXIf"]
-        return [(io.BytesIO(data[s:e].removeprefix(b"Exif\0\0")), 0) for s, e in chunks]
-    if head.startswith(b"FUJIFILM"):  # RAF: an entire JPEG at the offset that byte 84 tells
-        preview = data[int.from_bytes(data[84:88], "big") :]
-        return _blocks(io.BytesIO(preview)) if preview.startswith(JPEG_MAGIC) else []
-    if head.startswith(b"\0MRM"):  # MRW: the block TTW
-        at = data.find(b"\0TTW")
-        return [(io.BytesIO(data[at + 8 :]), 0)] if at >= 0 else []
-    if head[4:8] == b"ftyp":  # CR3: the boxes CMT1 (image) and CMT2 (EXIF)
-        found = (data.find(name) for name in (b"CMT1", b"CMT2"))
-        return [(io.BytesIO(data[at + 4 :]), 0) for at in found if at >= 0]
-    return []
-
-
-def _start(file: BinaryIO, head: bytes) -> bytes:
-    """The part of a file that holds its metadata; less of a JPEG where all of it lies there."""
-    file.seek(0)
-    data = file.read(_SHORT_HEAD if head.startswith(JPEG_MAGIC) else _HEAD)
-    complete = any(marker == 0xDA for marker, _, _ in jpeg_segments(data))
-    return data if complete or len(data) < _SHORT_HEAD else data + file.read(_HEAD - len(data))
-
-
-def _size(file: BinaryIO, tags: _Tags) -> tuple[int, int] | None:
-    """Width and height as stored; None where only a decoder could tell."""
-    file.seek(0)
-    head = file.read(24)
-    if head.startswith(PNG_MAGIC):
-        size = int.from_bytes(head[16:20], "big"), int.from_bytes(head[20:24], "big")
-    elif head.startswith(JPEG_MAGIC):
-        data = _start(file, head)
-        frames = (
-            data[start + 1 : start + 5]
-            for marker, start, _ in jpeg_segments(data)
-            if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)
-        )
-        found = next(frames, b"").ljust(4, b"\0")
-        size = int.from_bytes(found[2:4], "big"), int.from_bytes(found[:2], "big")
-    else:
-        return tags.size()
-    return size if all(size) else None
-
-
 def _within(value: float | None, low: float, high: float) -> float | None:
     return value if value is not None and low <= value <= high else None
 
 
-def _exposure_time(tags: _Tags) -> float | None:
+def _exposure_time(tags: Tags) -> float | None:
     time = _within(tags.number("exif", 0x829A), 1e-7, 1e6)
     if time is None:
         apex = _within(tags.number("exif", 0x9201), -20.0, 24.0)  # Tv = -log2 t
@@ -265,7 +116,7 @@ def _exposure_time(tags: _Tags) -> float | None:
     return time
 
 
-def _f_number(tags: _Tags) -> float | None:
+def _f_number(tags: Tags) -> float | None:
     f_number = _within(tags.number("exif", 0x829D), 0.3, 1024.0)
     if f_number is None:
         apex = _within(tags.number("exif", 0x9202), -2.0, 20.0)  # Av = 2 log2 N
@@ -274,7 +125,7 @@ def _f_number(tags: _Tags) -> float | None:
     return f_number
 
 
-def _iso(tags: _Tags) -> float | None:
+def _iso(tags: Tags) -> float | None:
     """ISO; 65535 in the 16-bit tag means that the real value stands in an extended one."""
     plain = tags.number("exif", 0x8827)
     if plain is not None and 1 <= plain < 65535:
@@ -293,7 +144,7 @@ def _iso(tags: _Tags) -> float | None:
     return None
 
 
-def _captured_at(tags: _Tags) -> datetime | None:
+def _captured_at(tags: Tags) -> datetime | None:
     for when, fraction in ((0x9003, 0x9291), (0x9004, 0x9292), (0x0132, 0x9290)):
         text = tags.text("exif", when)
         try:
@@ -307,7 +158,7 @@ def _captured_at(tags: _Tags) -> datetime | None:
     return None
 
 
-def _utc_offset(tags: _Tags) -> timedelta | None:
+def _utc_offset(tags: Tags) -> timedelta | None:
     """What local time is ahead of UTC, written as +02:00."""
     text = tags.text("exif", 0x9011) or tags.text("exif", 0x9010) or ""
     match = re.fullmatch(r"([-+])(\d\d):(\d\d)", text)
@@ -317,7 +168,7 @@ def _utc_offset(tags: _Tags) -> timedelta | None:
     return -ahead if match[1] == "-" else ahead
 
 
-def _location(tags: _Tags) -> Location | None:
+def _location(tags: Tags) -> Location | None:
     """Where the photograph was taken; receivers without a fix leave zeros or nothing."""
     places = []
     for tag, negative, limit in ((2, "S", 90), (4, "W", 180)):
