@@ -11,8 +11,9 @@ from pathlib import Path, PurePosixPath
 from hdrmerge.batch.doubts import doubt, reason, relative_stops, single_reason
 from hdrmerge.batch.group import Group, Stream
 from hdrmerge.batch.looks import Look, load_looks
+from hdrmerge.batch.names import safe_name
 from hdrmerge.batch.order import by_names
-from hdrmerge.batch.plan import FindOptions, Plan, PlannedBracket, PlannedFile, safe_name
+from hdrmerge.batch.plan import FindOptions, Plan, PlannedBracket, PlannedFile
 from hdrmerge.batch.scan import Photo, Progress, Scan, scan_folders
 from hdrmerge.batch.sequence import Pattern
 from hdrmerge.batch.twins import drop_twins

@@ -7,7 +7,8 @@ import string
 from collections import Counter
 from pathlib import PurePosixPath
 
-from hdrmerge.batch.plan import Plan, PlannedBracket, safe_name
+from hdrmerge.batch.names import safe_name
+from hdrmerge.batch.plan import Plan, PlannedBracket
 from hdrmerge.errors import UsageError
 
 FIELDS = {

@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 
 from hdrmerge.batch import plan as plan_module
+from hdrmerge.batch.names import check_name, safe_name
 from hdrmerge.batch.plan import (
     Plan,
     PlannedBracket,
     PlannedFile,
-    check_name,
     read_plan,
-    safe_name,
     write_plan,
 )
 from hdrmerge.errors import InputError, OutputError

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from test_batch_plan import PLAN
 
-from hdrmerge.batch.plan import Plan, check_name, safe_name
+from hdrmerge.batch.names import check_name, safe_name
+from hdrmerge.batch.plan import Plan
 from hdrmerge.batch.scan import photo
 from hdrmerge.errors import HdrMergeError
 from hdrmerge.frames import CaptureSettings
