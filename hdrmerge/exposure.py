@@ -77,8 +77,9 @@ def check_same_size(frames: Sequence[Frame]) -> None:
     for frame in frames:
         if frame.shape != usual:
             h, w = frame.shape
+            others = "the other frames are" if len(frames) > 2 else "the other one is"
             raise StackError(
-                f"{frame.path.name} is {w} x {h}, the other frames are {usual[1]} x {usual[0]}.",
+                f"{frame.path.name} is {w} x {h}, {others} {usual[1]} x {usual[0]}.",
                 "The frames of a bracket must have one size and orientation.",
             )
 

@@ -138,7 +138,8 @@ def check_output(path: Path, suffixes: tuple[str, ...], inputs: list[Path]) -> N
     folder = path.parent
     if not folder.is_dir():
         raise OutputError(
-            f"The folder {folder} does not exist.", f"Make it first: mkdir -p {folder}"
+            f"The folder {folder} does not exist.",
+            f"Make it first: mkdir -p {shlex.quote(str(folder))}",
         )
     if not os.access(folder, os.W_OK):
         raise OutputError(
