@@ -34,7 +34,7 @@ class MergeConfig:
     weights: str | None = None
     device: Device = "auto"
     tile: int | None = None
-    proxy_pixels: int = 2_000_000
+    proxy_pixels: int = 1_500_000
     attention: bool = False
     between: bool = False
     refine: bool = True

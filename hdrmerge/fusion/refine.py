@@ -25,8 +25,8 @@ from hdrmerge.threads import threads
 Network = Callable[[FloatArray], FloatArray]
 Array = TypeVar("Array", bound=Any)
 
-HALO = 56  # pixels around a place that the network and its inputs reach, 52 and some to spare
-_REACH = 48  # that the network alone does, 43 and some to spare; as HALO, a multiple of a cell
+HALO = 48  # pixels around a place that the network and its inputs reach
+_REACH = 40  # that the network alone does, 39; as HALO, a multiple of a cell
 CELL = 8  # pixels a side: what is refined or not, and the step of the network's coarsest grid
 TILE = 384  # pixels a side that are looked at at once; as HALO, a multiple of a cell
 _FEWEST = 5.0  # pixels' worth of noise that make a cell worth refining

@@ -28,11 +28,13 @@ LIMIT = 4.0  # of the free part, in standard deviations of the reference's noise
 class RefinerConfig:
     """Channels at 1/2, 1/4 and 1/8 of the resolution."""
 
-    widths: tuple[int, int, int] = (24, 40, 56)
+    widths: tuple[int, int, int] = (16, 32, 48)
 
 
-def _conv(c_in: int, c_out: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(c_in, c_out, 3, stride, 1), nn.LeakyReLU(0.1, inplace=True))
+def _conv(c_in: int, c_out: int, stride: int = 1, size: int = 3) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(c_in, c_out, size, stride, size // 2), nn.LeakyReLU(0.1, inplace=True)
+    )
 
 
 class Refiner(nn.Module):
@@ -44,13 +46,14 @@ class Refiner(nn.Module):
         super().__init__()
         self.config = config = config or RefinerConfig()
         a, b, c = config.widths
-        self.stem = nn.Sequential(_conv(4 * INPUTS, a), _conv(a, a))
+        # the many channels of inputs and outputs are mixed, not filtered: half the arithmetic
+        self.stem = nn.Sequential(_conv(4 * INPUTS, a, size=1), _conv(a, a))
         self.to_quarter = nn.Sequential(_conv(a, b, 2), _conv(b, b))
         self.to_eighth = nn.Sequential(_conv(b, c, 2), _conv(c, c))
         self.from_eighth = nn.Conv2d(c, b, 1)
         self.at_quarter = nn.Sequential(_conv(b, b), _conv(b, b))
         self.from_quarter = nn.Conv2d(b, a, 1)
-        self.at_half = nn.Sequential(_conv(a, a), _conv(a, a), nn.Conv2d(a, 4 * OUTPUTS, 3, 1, 1))
+        self.at_half = nn.Sequential(_conv(a, a), _conv(a, a), nn.Conv2d(a, 4 * OUTPUTS, 1))
         last = self.at_half[-1]
         assert isinstance(last, nn.Conv2d) and last.bias is not None
         nn.init.normal_(last.weight, std=1e-3)
