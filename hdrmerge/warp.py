@@ -110,7 +110,9 @@ def _source_box(
     homography: Matrix, valid: NDArray[np.bool_], shape: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
     """The part x0:x1, y0:y1 of the frame that the valid pixels of a band are interpolated from."""
-    rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
+    rows, columns = (np.arange(n) for n in valid.shape)
+    if not valid.all():  # as it mostly is
+        rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
     if not rows.size:
         return None
     corners = [[x, y, 1.0] for x in columns[[0, -1]] for y in rows[[0, -1]]]

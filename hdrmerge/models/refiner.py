@@ -5,7 +5,7 @@ beside surroundings in which every frame counts. This network estimates that noi
 away, at full resolution, in the tiles that hold such places.
 
 It works on radiance transformed so that the reference's noise has a standard deviation of one
-(``fusion.refine``; Anscombe 1948, for signal-dependent noise Foi 2009), so that it is the same
+(``fusion.refine_inputs``; Anscombe 1948, for signal-dependent noise Foi 2009), so that it is the same
 problem for every camera. Mostly it says which share of the detail at three scales is noise, as
 wavelet shrinkage does (Donoho & Johnstone 1994); a small free part follows edges.
 """
@@ -38,7 +38,7 @@ def _conv(c_in: int, c_out: int, stride: int = 1, size: int = 3) -> nn.Sequentia
 
 
 class Refiner(nn.Module):
-    """``forward(x)``: inputs (B, 13, H, W) of ``fusion.refine.inputs``; returns (B, 12, H, W): the
+    """``forward(x)``: inputs (B, 13, H, W) of ``fusion.refine_inputs``; returns (B, 12, H, W): the
     shares in [0, 1] of the nine bands that are noise, and three channels of noise beside them, in
     standard deviations, within ``LIMIT``. H and W are multiples of 8."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hdrmerge.frames import FloatArray
-from hdrmerge.fusion.refine import amount, bands_of, inputs, reference_noise
+from hdrmerge.fusion.refine_inputs import amount, bands_of, inputs, reference_noise
 from hdrmerge.simulate import camera
 from hdrmerge.simulate.motion import random_mask, random_texture
 from hdrmerge.training.data import CODE_GAIN, CODE_READ, Scenes

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hdrmerge.fusion.refine import noise_in
+from hdrmerge.fusion.refine_inputs import noise_in
 from hdrmerge.models.refiner import BANDS, Refiner, RefinerConfig
 from hdrmerge.training.config import check_paths, make_section, read_toml
 from hdrmerge.training.data import Scenes, load_scenes

@@ -14,7 +14,7 @@ import torch
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import WeightsError
 from hdrmerge.frames import CaptureSettings, Decisions, FloatArray, Frame
-from hdrmerge.fusion import refine
+from hdrmerge.fusion import refine, refine_inputs
 from hdrmerge.fusion.noise import NoiseModel, estimate_noise
 from hdrmerge.fusion.radiometric import fuse
 from hdrmerge.models.checkpoint import load_network
@@ -125,7 +125,7 @@ def test_no_value_moves_further_than_its_noise_allows() -> None:
     refined = merged.copy()
     refine.refine(refined, decisions, stack, noise, lambda x: np.full_like(x[:12], 9))
     model = float(noise.read[1]), float(noise.gain[1]), noise.curve
-    most = 4 * refine.reference_noise(merged, *model)
+    most = 4 * refine_inputs.reference_noise(merged, *model)
     assert np.all(np.abs(refined - merged) <= most * 1.0001)
 
 
@@ -180,7 +180,9 @@ def test_stabilised_noise_has_a_deviation_of_one() -> None:
     for level in (0.02, 0.1, 0.5):
         sigma = float(np.sqrt(read + gain * level + curve * level**2))
         samples = (level + sigma * rng.standard_normal(20000)).astype(np.float32)
-        assert refine.stabilised(samples, read, gain, curve).std() == pytest.approx(1, abs=0.05)
+        assert refine_inputs.stabilised(samples, read, gain, curve).std() == pytest.approx(
+            1, abs=0.05
+        )
 
 
 def test_portable_equals_torch() -> None:
