@@ -5,8 +5,8 @@ beside surroundings in which every frame counts. This network estimates that noi
 away, at full resolution, in the tiles that hold such places.
 
 It works on radiance transformed so that the reference's noise has a standard deviation of one
-(``fusion.refine_inputs``; Anscombe 1948, for signal-dependent noise Foi 2009), so that it is the same
-problem for every camera. Mostly it says which share of the detail at three scales is noise, as
+(``fusion.refine_inputs``; Anscombe 1948, for signal-dependent noise Foi 2009), so that it is the
+same problem for every camera. Mostly it says which share of the detail at three scales is noise, as
 wavelet shrinkage does (Donoho & Johnstone 1994); a small free part follows edges.
 """
 
