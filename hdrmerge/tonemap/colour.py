@@ -142,7 +142,7 @@ def fit_gamut(linear: FloatArray, shown: FloatArray) -> FloatArray:
     """
     if not linear.max(initial=0.0) > 1.0:
         return np.clip(linear, np.float32(0.0), np.float32(1.0), out=linear)
-    # three planes at a time: numpy reduces over a short last axis ten times slower
+    # a channel at a time: numpy reduces over a short last axis ten times slower
     peak = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2]).ravel()
     over = np.flatnonzero(peak > 1.0)
     if over.size:
@@ -150,5 +150,6 @@ def fit_gamut(linear: FloatArray, shown: FloatArray) -> FloatArray:
         # what is brighter than white as a whole is white
         grey = np.minimum(shown.ravel()[over], np.float32(1.0))
         keep = (1.0 - grey) / np.maximum(peak[over] - grey, _TINY)
-        flat[over] = grey[:, None] + (flat[over] - grey[:, None]) * keep[:, None]
+        for channel in range(3):
+            flat[over, channel] = grey + (flat[over, channel] - grey) * keep
     return np.clip(linear, np.float32(0.0), np.float32(1.0), out=linear)
