@@ -30,10 +30,10 @@ def test_the_shipped_weights_are_used_and_named(
         "fuse", *bracket, "-o", out, "--model", model, "--attention-map", maps, "--json"
     )
     assert outcome.code == 0, outcome.err
-    assert outcome.json["model"] == f"{model}-narrow" and outcome.json["deghost"] == "reconstruct"
+    assert outcome.json["model"] == f"{model}-half" and outcome.json["deghost"] == "reconstruct"
     assert outcome.json["frames"][0]["rejected"] is None  # it does not tell
     assert (
-        f"{model}-narrow is a narrow {model}: 16 of the published 64"
+        f"{model}-half is a narrow {model}: 32 of the published 64"
         in outcome.json["warnings"][-1]
     )
     radiance = read_radiance(out)[0]

@@ -166,7 +166,7 @@ def test_nothing_is_downloaded_unless_named(served: Hub) -> None:
     for spec, model in ((None, "kalantari"), ("me/net", None), ("net.safetensors", None)):
         with pytest.raises(WeightsError):
             resolve_weights(spec, model)
-    assert resolve_weights(None, "ahdrnet").name == "ahdrnet-narrow"  # shipped
+    assert resolve_weights(None, "ahdrnet").name == "ahdrnet-half"  # shipped
     assert served.requests == []
 
 

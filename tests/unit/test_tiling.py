@@ -55,12 +55,12 @@ def test_tiled_is_untiled(name: str, tile: int) -> None:
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["ahdrnet-narrow", "sk-ahdrnet-narrow"])
+@pytest.mark.parametrize("name", ["ahdrnet-half", "sk-ahdrnet-half"])
 def test_the_shipped_weights_tile_like_one_piece(name: str) -> None:
     manifest = shipped()
     network: Any = load_network(manifest.path(manifest.entries[name]))
     halo = network.receptive_radius
-    assert halo == {"ahdrnet-narrow": 43, "sk-ahdrnet-narrow": 48}[name]
+    assert halo == {"ahdrnet-half": 43, "sk-ahdrnet-half": 48}[name]
     frames = torch.rand(1, 3, 6, 96, 2 * halo + 40)
     frames[..., halo:] *= 0.2
     with torch.inference_mode():
