@@ -26,7 +26,7 @@ PROXY_PIXELS = 2_000_000
 _FEATURE_PIXELS = 800_000  # of a proxy beyond which features are sought at half its size
 STILL = 0.15  # px: a smaller displacement is not worth interpolating a frame for
 _SURE = 1.0  # proxy px of standard deviation, where the frame is used, that a model may have
-_GOOD = 0.1  # proxy px up to which no way round through a neighbouring exposure is tried
+_GOOD = 0.1  # proxy px up to which no way round through a neighbouring exposure need be tried
 _SIGNIFICANT = 3.0  # standard errors by which a frame must move, and held-out tiles prefer that
 _VOTE = 0.05  # loss a usable pixel, of at most 1, with which a tile clearly prefers a transform
 _DISSENT = 0.4  # of what tiles gain by a transform, that others may lose
@@ -70,6 +70,10 @@ class _Estimate:
     dissent: float = 0.0
     chained: bool = False
 
+    def refused(self, still: float) -> bool:
+        """Whether the frame seems to have moved, but what was found was not good enough."""
+        return self.kind == "none" and _moves(self.displacement, self.deviation, still)
+
 
 def align(
     stack: ExposureStack, *, progress: Callable[[str, float], None] | None = None
@@ -92,9 +96,11 @@ def align(
         )
         for done, (k, estimate) in enumerate(zip(outwards, direct, strict=True), 1):
             inner = k + 1 if k < reference else k - 1
-            if estimate.deviation > _GOOD and inner != reference:
+            doubtful = estimate.refused(still)
+            if (doubtful or estimate.deviation > _GOOD) and inner != reference:
                 chained = _chain(views[inner], views[k], found[inner], still)
-                if chained.kind != "none" and chained.deviation < estimate.deviation:
+                sure = chained.deviation < (_GOOD if doubtful else estimate.deviation)
+                if chained.kind != "none" and sure:
                     estimate = chained
             found[k] = estimate
             if progress is not None:
@@ -179,7 +185,7 @@ def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -
         if not deviation <= _SURE:
             continue
         moved = float(displacements(homography, unaligned, pair.shape).max())
-        if moved > max(still, _SIGNIFICANT * deviation):
+        if _moves(moved, deviation, still):
             dissent = _dissent(pair, tiles, homography, model, unaligned, frame.levels[0])
             if dissent < _DISSENT:
                 return _Estimate(model, homography, deviation, moved, dissent)
@@ -188,6 +194,10 @@ def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -
         if moved <= still:
             break
     return nothing
+
+
+def _moves(displacement: float, deviation: float, still: float) -> bool:
+    return displacement > max(still, _SIGNIFICANT * deviation)
 
 
 def _chain(inner: _View, frame: _View, via: _Estimate, still: float) -> _Estimate:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -212,3 +213,24 @@ def test_progress_ends_at_one() -> None:
         progress=lambda stage, fraction: told.append(fraction),
     )
     assert told == [0.5, 1.0]
+
+
+def test_a_frame_whose_own_transform_is_refused_goes_by_its_neighbour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The longest frame of many shows little that the reference shows, but much of the next."""
+    import hdrmerge.align as module
+
+    truth = [np.eye(3), shaken(0.2, 5, 3), shaken(-0.1, -6, 4)]
+    estimate = module._estimate
+
+    def refused(*arguments: Any) -> Any:
+        found = estimate(*arguments)
+        direct = error(found.homography, truth[2]) < 1  # through the neighbour it is another
+        return module._Estimate("none", np.eye(3), 0.02, 5.0) if direct else found
+
+    monkeypatch.setattr(module, "_estimate", refused)
+    homographies, notes = align(bracket((0, 2, 4), truth, 0))
+    assert "neighbouring" in notes[2].note and "neighbouring" not in notes[1].note
+    for found, known in zip(homographies, truth, strict=True):
+        assert error(found, known) < 0.15
