@@ -33,8 +33,7 @@ def test_the_shipped_weights_are_used_and_named(
     assert outcome.json["model"] == f"{model}-half" and outcome.json["deghost"] == "reconstruct"
     assert outcome.json["frames"][0]["rejected"] is None  # it does not tell
     assert (
-        f"{model}-half is a narrow {model}: 32 of the published 64"
-        in outcome.json["warnings"][-1]
+        f"{model}-half is a narrow {model}: 32 of the published 64" in outcome.json["warnings"][-1]
     )
     radiance = read_radiance(out)[0]
     truth = scene()
