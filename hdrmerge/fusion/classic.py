@@ -178,10 +178,14 @@ def _tolerance(
     known, limit, _ = _known(stack.exposures, coarse, [x[every] for x in below], some_trust, used)
     t = np.float32(stack.exposures[k])
     a, b = _at_common_saturation(known, limit, coarse[k], t)
+    limit = np.minimum(limit, _SATURATED / t)
     seen = some_trust[k] > 0
     table = np.full(LEVELS, _TOLERANCE, np.float32)
     for channel in range(3):
-        low, high = (np.maximum(x[..., channel][seen], 2.0**-17) for x in (a, b))
+        # where one side alone is cut the other is darker for being another thing, mostly: below
+        # the cut of a long frame there may be nothing else
+        told = seen & ((a[..., channel] < limit) == (b[..., channel] < limit))
+        low, high = (np.maximum(x[..., channel][told], 2.0**-17) for x in (a, b))
         level = level_of(np.sqrt(low * high))
         error = np.log2(high / low)
         order = np.argsort(level, kind="stable")

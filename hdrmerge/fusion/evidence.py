@@ -46,8 +46,8 @@ def evidence_of(
             )
             pooled *= 4.0
         mean_a, mean_b = cv2.blur(a, (3, 3)), cv2.blur(b, (3, 3))
-        known = exposed / np.maximum(1.0 - cv2.blur(sure, (3, 3)), np.float32(1e-3))
-        variance = _variance(noise, pair, t, mean_a, mean_b, known, pooled)
+        doubt = np.maximum(1.0 - cv2.blur(sure, (3, 3)), np.float32(1e-3))
+        variance = _variance(noise, pair, t, mean_a, mean_b, exposed, doubt, pooled)
         level = brightest(cv2.max(mean_a, mean_b))
         variance += thrice(np.square(tolerance[level_of(level)] * level))
         outside_a, range_a = _beyond(mean_a, mean_b, slack)
@@ -113,23 +113,31 @@ def _variance(
     a: FloatArray,
     b: FloatArray,
     exposed: FloatArray,
+    doubt: FloatArray,
     pooled: float,
 ) -> FloatArray:
     """Variance of the difference of window means ``a`` and ``b`` of ``pooled`` pixels, (h, w, 3).
 
-    Near black a camera's codes end at zero, which lifts the mean by up to 0.4 standard deviations:
-    an error that no averaging removes, as are those of the size of a code's step.
+    Where ``a`` is cut and surely beyond, without ``doubt`` (h, w), it has no error. Near black a
+    camera's codes end at zero, which lifts the mean by up to 0.4 standard deviations: an error that
+    no averaging removes, as are those of the size of a code's step.
     """
     reference, k = pair
-    variance = noise.variance(a, reference) / thrice(exposed)
-    variance += noise.variance(b * t, k) / (t * t)
-    variance *= np.float32(1.0 / pooled)
-    variance += np.float32(noise.step**2 * (1.0 + 1.0 / float(t) ** 2))
-    for value, sigma in (
-        (a, float(noise.read[k]) ** 0.5 / float(t)),
-        (b, float(noise.read[reference]) ** 0.5),
-    ):
-        beyond_black = np.square(value * np.float32(0.4 / sigma))
-        variance += np.float32((0.5 * sigma) ** 2) / (1.0 + np.square(beyond_black))
-        variance += np.float32((0.16 * sigma) ** 2)
-    return variance
+    own = noise.variance(a, reference) / thrice(exposed)
+    own *= np.float32(1.0 / pooled)
+    own += thrice(np.square(np.float32(noise.step) / np.maximum(exposed, np.float32(1.0))))
+    own += _at_black(b, float(noise.read[reference]) ** 0.5)
+    own *= thrice(doubt)
+    other = noise.variance(b * t, k) / (t * t)
+    other *= np.float32(1.0 / pooled)
+    other += np.float32((noise.step / float(t)) ** 2)
+    other += _at_black(a, float(noise.read[k]) ** 0.5 / float(t))
+    own += other
+    return own
+
+
+def _at_black(value: FloatArray, sigma: float) -> FloatArray:
+    """Variance of a frame whose read noise is ``sigma`` where the other says ``value``."""
+    beyond_black = np.square(value * np.float32(0.4 / sigma))
+    lifted = np.float32((0.5 * sigma) ** 2) / (1.0 + np.square(beyond_black))
+    return np.asarray(lifted + np.float32((0.16 * sigma) ** 2), np.float32)

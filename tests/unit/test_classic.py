@@ -174,3 +174,20 @@ def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     banded = decide(stack, noise).trust
     monkeypatch.setattr("hdrmerge.fusion.classic._BAND", 10_000)
     assert np.allclose(decide(stack, noise).trust, banded, atol=1e-4)
+
+
+def test_what_only_a_very_long_frame_can_tell_from_white_is_a_ghost() -> None:
+    """Ten stops up nothing but a shadow that walked by is not clipped: it must not count, though
+    it differs from the reference by no more than a step of its codes in the dark."""
+    ground = landscape() * 0.2 + np.float32(0.01)
+    shadow = disc(160, 120, 22)
+    passing = ground.copy()
+    passing[shadow] = 0.0002
+    stops = (-2.0, 0.0, 2.0, 10.5)
+    stack = photograph([ground, ground, ground, passing], stops)
+    noise = estimate_noise(stack)
+    trust = decide(stack, noise).trust
+    assert trust[3][disc(160, 120, 19)].max() < 0.05
+    merged = fuse(stack, decide(stack, noise), noise).radiance.pixels
+    ratio = merged[shadow].mean() / ground[shadow].mean()
+    assert ratio == pytest.approx(1, abs=0.03)
