@@ -97,7 +97,7 @@ def _drop_masks(
     if not asked or not options.measure:
         return photos, {}
     seen = load_looks(asked, scan.root, progress=progress)
-    masks = [p for p in asked if p in seen and seen[p].mask]
+    masks = {p for p in asked if p in seen and seen[p].mask}
     why = "is no photograph: it has two values alone"
     scan.unreadable.extend(PlannedFile(p.file, why) for p in masks)
     return [p for p in photos if p not in masks], seen

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, FloatArray, to_float, to_half
+from hdrmerge.frames import Decisions, FloatArray, thrice, to_float, to_half
 from hdrmerge.fusion.cover import Place, cover
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.refine_inputs import amount, bands_of, inputs, noise_in, reference_noise
@@ -129,11 +129,17 @@ def _refine_place(
     size = stack.shape
     start = top + place[0].start * CELL, place[1].start * CELL
     sides = [(part.stop - part.start) * CELL for part in place]
-    around = tuple(_around(a, n, whole) for a, n, whole in zip(start, sides, size, strict=True))
     inside = tuple(slice(a, min(a + n, m)) for a, n, m in zip(start, sides, size, strict=True))
     there: Place = (inside[0], inside[1])
-    tile = _of_sensor(_cut(radiance, start, sides), stack)
-    left, noisier = _noise_left(tile, (around[0], around[1]), decisions, stack, noise)
+    wide, beyond = _with_halo(start, sides, size)
+    tile = _of_sensor(radiance[wide], stack)
+    shown = np.arange(wide[0].start, wide[0].stop), np.arange(wide[1].start, wide[1].stop)
+    left, noisier = _noise_left(tile, shown, decisions, stack, noise)
+    if any(beyond):
+        border = cv2.BORDER_REFLECT_101
+        tile, left, noisier = (
+            cv2.copyMakeBorder(plane, *beyond, border) for plane in (tile, left, noisier)
+        )
     model = float(noise.read[stack.reference]), float(noise.gain[stack.reference]), noise.curve
     bands = bands_of(tile, *model)
     seen = (slice(None), *(slice(HALO - _REACH, _REACH - HALO),) * 2)
@@ -146,7 +152,7 @@ def _refine_place(
     found = found[:, _REACH : _REACH + height, _REACH : _REACH + width].transpose(1, 2, 0)
     clean = np.clip(found, -_FURTHEST, _FURTHEST)
     clean *= -reference_noise(own, *model)
-    clean *= share[..., None]
+    clean *= thrice(share)
     clean += own
     to_rec709 = _colour(stack)
     if to_rec709 is not None:
@@ -165,31 +171,17 @@ def _of_sensor(radiance: NDArray[np.floating[Any]], stack: ExposureStack) -> Flo
     return tile if to_rec709 is None else tile @ np.linalg.inv(to_rec709).astype(np.float32)
 
 
-def _cut(
-    radiance: NDArray[np.floating[Any]], start: tuple[int, int], sides: Sequence[int]
-) -> NDArray[np.floating[Any]]:
-    """A place and what is around it, mirrored at the picture's border (as ``_around`` has it)."""
-    import cv2
-
+def _with_halo(
+    start: tuple[int, int], sides: Sequence[int], size: tuple[int, int]
+) -> tuple[Place, tuple[int, int, int, int]]:
+    """The part of the picture that is a place and what is around it; and how many pixels that would
+    lie beyond the border (above, below, left, right), where the picture is mirrored."""
     inside, beyond = [], []
-    for first, length, size in zip(start, sides, radiance.shape, strict=False):
+    for first, length, whole in zip(start, sides, size, strict=True):
         low, high = first - HALO, first + length + HALO
-        inside.append(slice(max(low, 0), min(high, size)))
-        beyond += [max(-low, 0), max(high - size, 0)]
-    part = radiance[inside[0], inside[1]]
-    if not any(beyond):
-        return part
-    top, bottom, left, right = beyond
-    border = cv2.BORDER_REFLECT_101
-    return np.asarray(cv2.copyMakeBorder(to_float(part), top, bottom, left, right, border))
-
-
-def _around(start: int, length: int, size: int) -> NDArray[np.intp]:
-    """Indices of pixels and of those around them, mirrored at the picture's border."""
-    index = np.arange(start - HALO, start + length + HALO)
-    period = max(2 * size - 2, 1)
-    index = np.abs(index) % period
-    return np.minimum(index, period - index) if size > 1 else np.zeros_like(index)
+        inside.append(slice(max(low, 0), min(high, whole)))
+        beyond += [max(-low, 0), max(high - whole, 0)]
+    return (inside[0], inside[1]), (beyond[0], beyond[1], beyond[2], beyond[3])
 
 
 def _colour(stack: ExposureStack) -> NDArray[np.float64] | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
+
+from hdrmerge.threads import side_by_side
 
 Result = TypeVar("Result")
 
 # Pixels; with more, the linear algebra beneath numpy starts threads of its own, which wait burning
 # as much time as the work takes.
 BAND = 60_000
-_THREADS = 2
 
 
 def bands(shape: tuple[int, ...]) -> list[slice]:
@@ -21,6 +21,5 @@ def bands(shape: tuple[int, ...]) -> list[slice]:
 
 
 def in_bands(shape: tuple[int, ...], work: Callable[[slice], Result]) -> list[Result]:
-    """``work`` done on every band, two at a time (numpy lets go of the interpreter)."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(work, bands(shape)))
+    """``work`` done on every band, in their order from top to bottom, side by side."""
+    return side_by_side(work, bands(shape))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.config import Colour
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, thrice
 
 REC709_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 # Rec.709 to the cones' responses under D65, and these, compressed, to IPT (Ebner, Fairchild 1998)
@@ -61,7 +61,7 @@ def times(rgb: FloatArray, factor: FloatArray) -> FloatArray:
     """(H, W, 3) times (H, W): four times as fast as broadcasting over so short an axis."""
     import cv2
 
-    return np.asarray(cv2.multiply(rgb, cv2.merge([factor] * 3)), np.float32).reshape(rgb.shape)
+    return np.asarray(cv2.multiply(rgb, thrice(factor)), np.float32).reshape(rgb.shape)
 
 
 def saturate(linear: FloatArray, shown: FloatArray, saturation: float) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from hdrmerge.errors import InputError, UsageError
 from hdrmerge.models.registry import is_direct, make_config
 from hdrmerge.training.config import DataConfig, check_paths, make_section, read_toml
-from hdrmerge.training.run import OPTIMIZERS, OptimizerName
+from hdrmerge.training.run import OptimizerName, check_optimizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +102,7 @@ def read_direct_config(path: Path) -> DirectConfig:
         )
     make_config(config.network, model)
     check_paths(config, ("scenes", "responses", "start"), path)
-    if config.optimizer not in OPTIMIZERS:
-        raise UsageError(
-            f"{path.name}: optimizer must be one of {', '.join(OPTIMIZERS)}, "
-            f"not {config.optimizer!r}."
-        )
+    check_optimizer(config.optimizer, path)
     if config.crop > config.data.patch:
         raise UsageError(
             f"{path.name}: crops of {config.crop} do not fit patches of {config.data.patch}."

@@ -17,7 +17,7 @@ from hdrmerge.models.refiner import BANDS, Refiner, RefinerConfig
 from hdrmerge.training.config import check_paths, make_section, read_toml
 from hdrmerge.training.data import Scenes, load_scenes
 from hdrmerge.training.noise_patches import NoiseConfig, render_noise_patch
-from hdrmerge.training.run import OptimizerName, Tell, Trainee, follow, open_run
+from hdrmerge.training.run import OptimizerName, Tell, Trainee, check_optimizer, follow, open_run
 
 WEIGHTS = "refiner.safetensors"
 COLUMNS = ("loss", "norm")
@@ -67,6 +67,7 @@ def read_refine_config(path: Path) -> RefineConfig:
             values[name] = make_section(kind, values[name], f"[{name}] of {path.name}")
     config: RefineConfig = make_section(RefineConfig, values, path.name)
     check_paths(config, ("scenes", "responses"), path)
+    check_optimizer(config.optimizer, path)
     return config
 
 

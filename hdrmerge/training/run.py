@@ -118,6 +118,14 @@ class Trainee:
         write_bytes(path, checkpoint_bytes(model, config, tensors, told))
 
 
+def check_optimizer(name: str, path: Path) -> None:
+    """Raise UsageError where a configuration, read from ``path``, names an unknown optimiser."""
+    if name not in OPTIMIZERS:
+        raise UsageError(
+            f"{path.name}: optimizer must be one of {', '.join(OPTIMIZERS)}, not {name!r}."
+        )
+
+
 def open_run(out: Path, trainee: Trainee, config: dict[str, Any], *, resume: bool) -> None:
     """Make ``out``, or load what it holds; raises UsageError unless ``resume`` is asked for."""
     out.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from hdrmerge.config import MergeConfig
-from hdrmerge.errors import WeightsError
+from hdrmerge.errors import UsageError, WeightsError
 from hdrmerge.frames import CaptureSettings, Decisions, FloatArray, Frame
 from hdrmerge.fusion import refine, refine_inputs
 from hdrmerge.fusion.noise import NoiseModel, estimate_noise
@@ -285,3 +285,12 @@ def test_the_recipe_learns_in_a_hundred_steps(tmp_path: Path) -> None:
     tables: list[dict[str, float]] = []
     train_refiner(config, tmp_path / "run", scored=lambda step, table: tables.append(table))
     assert tables[-1]["gain in mu-law"] > 0.5
+
+
+def test_an_unknown_optimiser_is_said(tmp_path: Path) -> None:
+    from hdrmerge.training.refine import read_refine_config
+
+    path = tmp_path / "refiner.toml"
+    path.write_text(f'network = "refiner"\nscenes = "{tmp_path}"\noptimizer = "magic"\n')
+    with pytest.raises(UsageError, match=r"refiner\.toml: optimizer must be one of adamw, muon"):
+        read_refine_config(path)
