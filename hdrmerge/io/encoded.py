@@ -45,8 +45,11 @@ def read_encoded(file: BinaryIO, path: Path, kind: Kind) -> Frame:
         file.seek(0)
         data = file.read()
         profile = jpeg_icc(data) if kind == "jpeg" else png_icc(data)
-        (_check_jpeg if kind == "jpeg" else _check_png)(data, path)
-        codes = _decode_cv2(data, path, colour=kind == "jpeg")
+        if kind == "jpeg":
+            codes = _decode_jpeg(data, path, _check_jpeg(data, path))
+        else:
+            _check_png(data, path)
+            codes = _decode_cv2(data, path)
     linear = codes.dtype == np.float32
     space = _colour_space(profile, exif, linear=linear)
     return Frame(
@@ -101,8 +104,9 @@ def _truncated(path: Path) -> InputError:
     )
 
 
-def _check_jpeg(data: bytes, path: Path) -> None:
-    scan = None
+def _check_jpeg(data: bytes, path: Path) -> tuple[int, int]:
+    """Height and width; raises InputError where the file is not whole, or made for print."""
+    scan, size = None, (0, 0)
     for marker, start, end in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             if end - start < 6:
@@ -111,13 +115,15 @@ def _check_jpeg(data: bytes, path: Path) -> None:
                 raise InputError(
                     f"{path} is a CMYK JPEG, made for print.", "Convert it to RGB first."
                 )
-            size = [int.from_bytes(data[start + k : start + k + 2], "big") for k in (3, 1)]
-            check_size(size[0], size[1], path)
+            height, width = (int.from_bytes(data[start + k : start + k + 2], "big") for k in (1, 3))
+            check_size(width, height, path)
+            size = height, width
         if marker == 0xDA:
             scan = end
-    # Within coded data 0xFF is always stuffed, so the first end marker after the scan is the end.
-    if scan is None or data.find(b"\xff\xd9", scan) < 0:
+    # Within coded data 0xFF is always stuffed, so an end marker after the scan is the end.
+    if scan is None or data.rfind(b"\xff\xd9", scan) < 0:
         raise _truncated(path)
+    return size
 
 
 def _check_png(data: bytes, path: Path) -> None:
@@ -137,22 +143,48 @@ def _check_png(data: bytes, path: Path) -> None:
         raise _truncated(path)
 
 
-def _decode_cv2(data: bytes, path: Path, *, colour: bool) -> Codes:
-    """Pixels by OpenCV: (H, W, 3) RGB. ``colour`` decodes straight to 8-bit RGB."""
+def _decode_jpeg(data: bytes, path: Path, shape: tuple[int, int]) -> Codes:
+    """8-bit RGB (H, W, 3) of a JPEG of ``shape``.
+
+    From the file straight into numpy's memory: what OpenCV decodes into its own is copied, in
+    twice the memory. It opens no path that it cannot spell (Windows); there it gets the ``data``.
+    """
     import cv2
 
-    cv2.utils.logging.setLogLevel(
-        0
-    )  # it tells stderr about each damaged file; the person gets our sentence
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION if colour else -1
-    buffer = np.frombuffer(data, np.uint8)
+    _be_quiet()
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    codes: Codes | None = None
     try:
-        codes = cv2.imdecode(buffer, flags)
+        codes = cv2.imread(str(path), np.empty((*shape, 3), np.uint8), flags)
     except cv2.error:
-        codes = None
+        pass
+    return _decoded(data, path, flags) if codes is None else codes
+
+
+def _decode_cv2(data: bytes, path: Path) -> Codes:
+    """Pixels by OpenCV: (H, W, 3) RGB."""
+    return _three_channels(_decoded(data, path, -1), path, bgr=True)
+
+
+def _decoded(data: bytes, path: Path, flags: int) -> Codes:
+    import cv2
+
+    _be_quiet()
+    codes: Codes | None = None
+    try:
+        codes = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error:
+        pass
     if codes is None:
         raise InputError(f"{path} cannot be decoded; it is damaged.", "Copy it again.")
-    return codes if colour else _three_channels(codes, path, bgr=True)
+    return codes
+
+
+def _be_quiet() -> None:
+    """OpenCV tells stderr about each damaged file; the person gets our sentence."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(0)
 
 
 def _three_channels(codes: Codes, path: Path, *, bgr: bool) -> Codes:
@@ -213,7 +245,7 @@ def _tiff_samples(file: BinaryIO, path: Path) -> Codes:
             if "imagecodecs" not in str(error) and not isinstance(error, ImportError):
                 raise
             file.seek(0)
-            return _supported_dtype(_decode_cv2(file.read(), path, colour=False), path)
+            return _supported_dtype(_decode_cv2(file.read(), path), path)
         size_of_plane = (int(page.imagelength), int(page.imagewidth))
         if int(page.planarconfig) == 2 and int(page.samplesperpixel) > 1:
             codes = np.moveaxis(codes.reshape(-1, *size_of_plane), 0, -1)

@@ -52,6 +52,18 @@ def test_jpeg_is_rgb_and_display(tmp_path: Path) -> None:
     assert np.abs(frame.pixels.astype(int) - picture()).mean() < 2.5
 
 
+def test_jpeg_whose_path_opencv_cannot_open(tmp_path: Path) -> None:
+    from hdrmerge.io.encoded import read_encoded
+
+    path = tmp_path / "a.jpg"
+    path.write_bytes(jpeg_bytes(picture()))
+    whole = read_frame(path)
+    with path.open("rb") as file:
+        path.rename(tmp_path / "elsewhere.jpg")
+        frame = read_encoded(file, path, "jpeg")
+    assert np.array_equal(frame.pixels, whole.pixels)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     # Pillow's own transposition is the judge.
