@@ -7,6 +7,7 @@ decoders fill what is missing with grey, whole files are checked for their end b
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -105,7 +106,10 @@ def _truncated(path: Path) -> InputError:
 
 
 def _check_jpeg(data: bytes, path: Path) -> tuple[int, int]:
-    """Height and width; raises InputError where the file is not whole, or made for print."""
+    """Height and width, 0 where no header tells them.
+
+    Raises InputError where the file is not whole, or made for print.
+    """
     scan, size = None, (0, 0)
     for marker, start, end in jpeg_segments(data):
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
@@ -147,18 +151,22 @@ def _decode_jpeg(data: bytes, path: Path, shape: tuple[int, int]) -> Codes:
     """8-bit RGB (H, W, 3) of a JPEG of ``shape``.
 
     From the file straight into numpy's memory: what OpenCV decodes into its own is copied, in
-    twice the memory. It opens no path that it cannot spell (Windows); there it gets the ``data``.
+    twice the memory. It does not say whether it could, but then the last row is as it was, and
+    the ``data`` are asked: of a damaged file, or of a path that it cannot spell (Windows).
     """
     import cv2
 
     _be_quiet()
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    codes: Codes | None = None
-    try:
-        codes = cv2.imread(str(path), np.empty((*shape, 3), np.uint8), flags)
-    except cv2.error:
-        pass
-    return _decoded(data, path, flags) if codes is None else codes
+    codes = np.empty((*shape, 3), np.uint8)
+    untouched = np.resize(np.array([0, 255], np.uint8), codes[-1:].shape)
+    codes[-1:] = untouched
+    found: Codes | None = None
+    with contextlib.suppress(cv2.error):
+        found = cv2.imread(str(path), codes, flags)
+    if found is not codes or np.array_equal(codes[-1:], untouched):
+        return _decoded(data, path, flags)
+    return codes
 
 
 def _decode_cv2(data: bytes, path: Path) -> Codes:
@@ -171,10 +179,8 @@ def _decoded(data: bytes, path: Path, flags: int) -> Codes:
 
     _be_quiet()
     codes: Codes | None = None
-    try:
+    with contextlib.suppress(cv2.error):
         codes = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
-    except cv2.error:
-        pass
     if codes is None:
         raise InputError(f"{path} cannot be decoded; it is damaged.", "Copy it again.")
     return codes

@@ -64,6 +64,14 @@ def test_jpeg_whose_path_opencv_cannot_open(tmp_path: Path) -> None:
     assert np.array_equal(frame.pixels, whole.pixels)
 
 
+def test_jpeg_that_decodes_in_part(tmp_path: Path) -> None:
+    # A later scan of a progressive file asks for a table that nobody defines: libjpeg gives up.
+    data = saved(Image.fromarray(picture(120, 160)), "JPEG", progressive=True)
+    at = data.rindex(b"\xff\xda") + 6
+    with pytest.raises(InputError, match="damaged"):
+        read(tmp_path, data[:at] + b"\x33" + data[at + 1 :])
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation_is_applied(tmp_path: Path, orientation: int) -> None:
     # Pillow's own transposition is the judge.
