@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from hdrmerge.errors import StackError
 from hdrmerge.frames import FloatArray, Frame, Matrix
 from hdrmerge.response import Response
-from hdrmerge.warp import warp_band
+from hdrmerge.warp import mask_of, pixels_of, warp_planes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,15 +57,19 @@ class ExposureStack:
         ``rows`` and ``columns`` pick a part of the reference's picture. Invalid pixels lie outside
         the frame; their values are 0.
         """
-        height, width = self.shape
-        start, stop, _ = rows.indices(height)
-        left, right, _ = columns.indices(width)
-        return warp_band(
+        planes, inside = self.planes(k, rows, columns)
+        return pixels_of(planes), mask_of(inside, planes.shape[2])
+
+    def planes(
+        self, k: int, rows: slice = slice(None), columns: slice = slice(None)
+    ) -> tuple[FloatArray, NDArray[np.int64]]:
+        """As ``linear``: planes (3, h, w), and the valid columns of each row (h, 2), first and end."""
+        (start, stop, _), (left, right, _) = map(slice.indices, (rows, columns), self.shape)
+        return warp_planes(
             self.frames[k],
             self.response,
             self.homographies[k],
-            start,
-            stop,
+            (start, stop),
             (left, right),
             mark_clipped=k > 0,  # nothing knows better than the shortest
         )

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Codes, FloatArray, Frame, Matrix
-from hdrmerge.response import Response, look_up
+from hdrmerge.frames import FloatArray, Frame, Matrix
+from hdrmerge.response import Response
 
 CLIPPED = 0.97  # linear; codes this close to full scale may be clipped light behind JPEG and noise
 _TOE = 0.002  # added before square roots: read noise about black keeps its sign
 _MARGIN = 4  # source pixels around a band that the interpolation kernel may touch
 
 
-def valid_band(
-    homography: Matrix, shape: tuple[int, int], start: int, stop: int, width: int
-) -> NDArray[np.bool_]:
-    """(stop - start, width) bool: which reference pixels of a band lie inside a frame of ``shape``.
+def columns_inside(
+    homography: Matrix, shape: tuple[int, int], size: tuple[int, int]
+) -> NDArray[np.int64]:
+    """(h, 2): which columns, first and end, of each row of a picture of ``size`` (h, w) lie inside
+    a frame of ``shape``.
 
     Exact, from the four border inequalities, each linear in x along a row: u >= -1/2,
     u <= W - 1/2 and the same for v, where (u, v) = homography (x, y).
     """
     height, frame_width = shape
-    y = np.arange(start, stop, dtype=np.float64)[:, None]
+    y = np.arange(size[0], dtype=np.float64)
     h = homography
-    low = np.zeros(y.shape)
-    high = np.full(y.shape, float(width - 1))
+    low, high = np.zeros(y.shape), np.full(y.shape, size[1] - 1.0)
     borders = (
         h[0] + 0.5 * h[2],
         (frame_width - 0.5) * h[2] - h[0],
@@ -43,94 +41,111 @@ def valid_band(
             high = np.minimum(high, -rest / a)
         else:
             high = np.where(rest >= 0, high, -1.0)
-    if low.max() <= 0 and high.min() >= width - 1:
-        return np.ones((stop - start, width), np.bool_)
-    x = np.arange(width, dtype=np.float64)
-    return (x >= low) & (x <= high)
+    first = np.ceil(np.minimum(low, size[1])).astype(np.int64)
+    end = np.floor(np.maximum(high, -1.0)).astype(np.int64) + 1
+    return np.stack([first, np.maximum(first, end)], axis=1)
 
 
-def warp_band(
+def warp_planes(
     frame: Frame,
     response: Response,
     homography: Matrix,
-    start: int,
-    stop: int,
-    columns: tuple[int, int] | None = None,
+    rows: tuple[int, int],
+    columns: tuple[int, int],
     *,
     mark_clipped: bool = True,
-) -> tuple[FloatArray, NDArray[np.bool_]]:
-    """Rows ``start:stop`` of the reference's pixel grid, sampled from ``frame`` and linearised.
+) -> tuple[FloatArray, NDArray[np.int64]]:
+    """A part of the reference's pixel grid, sampled from ``frame`` and linearised.
 
-    ``columns`` (first, end) picks a part of the rows (None = all).
-
-    Returns linear values (h, W, 3) float32 with 0 = black level and 1 = the frame's saturation,
-    and a mask (h, W) of the pixels that lie inside the frame; values outside are 0. With
-    ``mark_clipped`` a channel that touches a clipped sample is reported as clipped (>= 1), so that
-    a merge never mistakes the blend of a lamp and its surroundings for light that was measured;
-    the shortest frame does without, since its blend is the best that is known. The identity copies
-    rows without interpolation.
+    Returns planes of linear values (3, h, w) float32 with 0 = black level and 1 = the frame's
+    saturation, and which columns of each row lie inside the frame, (h, 2), first and end; values
+    outside are 0. With ``mark_clipped`` a channel that touches a clipped sample is reported as
+    clipped (>= 1), so that a merge never mistakes the blend of a lamp and its surroundings for
+    light that was measured; the shortest frame does without, since its blend is the best that is
+    known. The identity copies rows without interpolation.
     """
-    left, right = columns or (0, frame.shape[1])
+    from hdrmerge.warp_loops import sample_planes
+
+    size = rows[1] - rows[0], columns[1] - columns[0]
     if np.array_equal(homography, np.eye(3)):
-        linear = response.linearise(frame, frame.pixels[start:stop, left:right])
-        return linear, np.ones(linear.shape[:2], np.bool_)
+        inside = np.repeat(np.array([[0, size[1]]]), size[0], axis=0)
+        return _planes(frame, response, rows[0], columns[0], size, root=False), inside
+    to_reference = np.array([[1.0, 0, columns[0]], [0, 1, rows[0]], [0, 0, 1]])
+    homography = homography @ to_reference
+    inside = columns_inside(homography, frame.shape, size)
+    out = np.zeros((3, *size), np.float32)
+    box = _source_box(homography, inside, frame.shape)
+    if box is not None:
+        top, left, *around = box
+        roots = _planes(frame, response, top, left, (around[0], around[1]), root=True)
+        matrix = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]]) @ homography
+        least = (CLIPPED + _TOE) ** 0.5 if mark_clipped else np.inf
+        sample_planes(roots, matrix, inside, np.float32(_TOE), np.float32(least), out)
+    return out, inside
+
+
+def pixels_of(planes: FloatArray) -> FloatArray:
+    """(3, h, w) as (h, w, 3)."""
     import cv2
 
-    width = right - left
-    to_reference = np.array([[1.0, 0, left], [0, 1, start], [0, 0, 1]])
-    homography = homography @ to_reference
-    valid = valid_band(homography, frame.shape, 0, stop - start, width)
-    box = _source_box(homography, valid, frame.shape)
-    if box is None:
-        return np.zeros((stop - start, width, 3), np.float32), valid
-    x0, x1, y0, y1 = box
-    root = _root(frame, response, frame.pixels[y0:y1, x0:x1])
-    matrix = np.array([[1.0, 0, -x0], [0, 1, -y0], [0, 0, 1]]) @ homography
-    size = (width, stop - start)
+    return np.asarray(cv2.merge(list(planes)), np.float32)
 
-    def sample(image: NDArray[Any], kernel: int) -> NDArray[Any]:
-        flags = kernel | cv2.WARP_INVERSE_MAP
-        border = cv2.BORDER_REPLICATE
-        return np.asarray(cv2.warpPerspective(image, matrix, size, flags=flags, borderMode=border))
 
-    linear = sample(root, cv2.INTER_CUBIC)
-    np.square(linear, out=linear)
-    linear -= np.float32(_TOE)
-    clipped = (root >= np.float32((CLIPPED + _TOE) ** 0.5)).view(np.uint8)
-    if mark_clipped and clipped.any():
-        clipped *= np.uint8(255)  # so that the least touch of a bilinear sample stays above 0
-        touched = sample(clipped, cv2.INTER_LINEAR) > 0
-        np.maximum(linear, touched, out=linear, dtype=np.float32)
-    if not valid.all():
-        linear[~valid] = 0.0
-    return linear, valid
+def mask_of(inside: NDArray[np.int64], width: int) -> NDArray[np.bool_]:
+    """The columns (h, 2), first and end, that lie inside, as a mask (h, ``width``)."""
+    x = np.arange(width)
+    return (x >= inside[:, :1]) & (x < inside[:, 1:])
 
 
 def _source_box(
-    homography: Matrix, valid: NDArray[np.bool_], shape: tuple[int, int]
+    homography: Matrix, inside: NDArray[np.int64], shape: tuple[int, int]
 ) -> tuple[int, int, int, int] | None:
-    """The part x0:x1, y0:y1 of the frame that the valid pixels of a band are interpolated from."""
-    rows, columns = (np.arange(n) for n in valid.shape)
-    if not valid.all():  # as it mostly is
-        rows, columns = np.flatnonzero(valid.any(axis=1)), np.flatnonzero(valid.any(axis=0))
+    """The part of a frame that ``inside`` is interpolated from: top, left, height, width; it
+    reaches over the border where the interpolation does. None where nothing lies inside."""
+    rows = np.flatnonzero(inside[:, 1] > inside[:, 0])
     if not rows.size:
         return None
-    corners = [[x, y, 1.0] for x in columns[[0, -1]] for y in rows[[0, -1]]]
+    columns = inside[rows, 0].min(), inside[rows, 1].max() - 1
+    corners = [[x, y, 1.0] for x in columns for y in rows[[0, -1]]]
     mapped = np.array(corners, dtype=np.float64) @ homography.T
-    u, v = mapped[:, 0] / mapped[:, 2], mapped[:, 1] / mapped[:, 2]
-    x0, x1 = np.clip([u.min() - _MARGIN, u.max() + _MARGIN + 1], 0, shape[1])
-    y0, y1 = np.clip([v.min() - _MARGIN, v.max() + _MARGIN + 1], 0, shape[0])
-    return int(x0), int(x1), int(y0), int(y1)
+    box = []
+    for axis, length in ((1, shape[0]), (0, shape[1])):
+        place = np.clip(mapped[:, axis] / mapped[:, 2], -1.0, length)
+        box.append((int(place.min()) - _MARGIN, int(place.max()) + _MARGIN + 1))
+    (top, bottom), (left, right) = box
+    return top, left, bottom - top, right - left
 
 
-def _root(frame: Frame, response: Response, codes: Codes) -> FloatArray:
-    """Square roots of linear values, where interpolation is best: photon noise is even there, and
-    an edge rings far less than in linear light."""
-    if codes.dtype == np.uint8:
+def _planes(
+    frame: Frame,
+    response: Response,
+    top: int,
+    left: int,
+    size: tuple[int, int],
+    *,
+    root: bool,
+) -> FloatArray:
+    """Linear values (3, h, w) of a part of ``frame``, its border repeated beyond it; with ``root``
+    their square roots, where interpolation is best: photon noise is even there, and an edge rings
+    far less than in linear light."""
+    import cv2
+
+    from hdrmerge.warp_loops import planes_of
+
+    if frame.pixels.dtype == np.uint8:
         levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-        table = response.linearise(frame, levels)[0]
-        return look_up(codes, np.sqrt(np.maximum(table + np.float32(_TOE), 0)))
-    linear = response.linearise(frame, codes)
-    linear += np.float32(_TOE)
-    np.maximum(linear, 0, out=linear)
-    return np.asarray(np.sqrt(linear, out=linear))
+        table = response.linearise(frame, levels)[0].T
+        if root:
+            table = np.sqrt(np.maximum(table + np.float32(_TOE), 0))
+        out = np.empty((3, *size), np.float32)
+        planes_of(frame.pixels, np.ascontiguousarray(table), top, left, out)
+        return out
+    (height, width), (h, w) = frame.shape, size
+    y0, y1, x0, x1 = max(top, 0), min(top + h, height), max(left, 0), min(left + w, width)
+    linear = response.linearise(frame, frame.pixels[y0:y1, x0:x1])
+    if root:
+        linear = np.sqrt(np.maximum(linear + np.float32(_TOE), 0))
+    beyond = y0 - top, top + h - y1, x0 - left, left + w - x1
+    if any(beyond):
+        linear = np.asarray(cv2.copyMakeBorder(linear, *beyond, cv2.BORDER_REPLICATE))
+    return np.ascontiguousarray(linear.transpose(2, 0, 1))

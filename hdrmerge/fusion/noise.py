@@ -49,6 +49,12 @@ class NoiseModel:
         variance += np.float32(self.read[frame])
         return np.asarray(variance, dtype=np.float32)
 
+    @property
+    def terms(self) -> FloatArray:
+        """(N, 3): read, gain and curve of every frame."""
+        columns = [self.read, self.gain, np.full_like(self.gain, self.curve)]
+        return np.ascontiguousarray(np.stack(columns, axis=1), dtype=np.float32)
+
     def averaged(self, pixels: int) -> NoiseModel:
         """The noise of the same frames area-averaged to ``pixels`` pixels."""
         share = min(1.0, pixels / self.pixels)

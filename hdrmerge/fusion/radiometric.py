@@ -16,7 +16,7 @@ from functools import partial
 
 import numpy as np
 
-from hdrmerge.frames import Decisions, FloatArray, HalfArray, RadianceMap, to_half
+from hdrmerge.frames import Decisions, FloatArray, Frame, HalfArray, RadianceMap
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
@@ -30,7 +30,7 @@ _OWN = (0.90, 0.97)  # a sample fades out between these linear values of its lar
 _AROUND = (0.85, 0.93)  # and between these of the mean around it: noise hides single clipped ones
 _DARK = (0.1, 0.3)  # below, what a clipped neighbour lends a demosaiced sample does not matter
 _SHORTEST = np.float32(1e-4)  # what is left of the shortest frame's weight where it clips
-_NO_TRUST = 0.05  # and less is none: 64 times the exposure outweighs small factors
+_NO_TRUST = np.float32(0.05)  # and less is none: 64 times the exposure outweighs small factors
 _ENOUGH = 0.5  # below this trust the result turns to the reference's own value
 
 
@@ -84,61 +84,74 @@ def _fuse_tile(
     tile: Tile,
 ) -> tuple[int, int]:
     """Merge a tile into ``out``; returns how many of its pixels clip, and are filled."""
-    import cv2
+    from hdrmerge.fusion.merge_loops import merge_planes, pack_half
 
-    height, width = stack.shape
     outer, inner = _with_halo(tile, stack.shape)
     reference, exposures = stack.reference, stack.exposures.astype(np.float32)
+    size = tuple(part.stop - part.start for part in tile)
+    around = tuple(part.stop - part.start for part in outer)
 
-    samples: list[Planes] = []
-    weights: list[FloatArray] = []  # (h, w): unclipped times trusted
-    coverage = np.zeros(out[tile].shape[:2], np.float32)
-    clipped = np.ones(coverage.shape, np.bool_)
+    samples = np.empty((len(stack), 3, *around), np.float32)
+    usable = np.empty((len(stack), *around), np.float32)
+    trust = np.ones((len(stack), *size), np.float32)
+    inside = np.empty((len(stack), around[0], 2), np.int64)
     for k in range(len(stack)):
-        linear, valid = stack.linear(k, *outer)
-        planes = cv2.split(linear)
-        usable = unclipped(planes, demosaiced=stack.frames[k].encoding == "linear")[inner]
-        clipped &= (usable < 0.5) | ~valid[inner]
-        samples.append([plane[inner] for plane in planes])
-        weight = valid[inner].astype(np.float32)
-        trust = None
+        samples[k], inside[k] = stack.planes(k, *outer)
+        usable[k] = unclipped(list(samples[k]), demosaiced=stack.frames[k].encoding == "linear")
         if decisions is not None and k != reference:
-            trust = _resample(decisions.trust[k], tile, (height, width))
-            weight *= cv2.threshold(trust, _NO_TRUST, 0.0, cv2.THRESH_TOZERO)[1]
-        if k == 0:
-            np.maximum(coverage, weight, out=coverage)
-            weight *= np.maximum(usable, _SHORTEST)
-        else:
-            weight *= usable
-            np.maximum(coverage, weight, out=coverage)
-        weights.append(weight)
+            trust[k] = _resample(decisions.trust[k], tile, stack.shape)
 
-    planes = _mean(samples, weights, exposures, noise)
-    filled = 0
+    planes, coverage = np.empty((3, *size), np.float32), np.empty(size, np.float32)
+    clipped = merge_planes(
+        samples,
+        usable,
+        trust,
+        inside,
+        (inner[0].start, inner[1].start),
+        exposures,
+        noise.terms,
+        _NO_TRUST,
+        _SHORTEST,
+        planes,
+        coverage,
+    )
+    filled = _fill_in(planes, samples[reference][:, *inner], coverage, decisions, tile, stack.shape)
+    planes = _to_rec709(planes, stack.frames[reference], samples[0][:, *inner])
+    if out.dtype == np.float16:
+        pack_half(planes, tile[0].start, tile[1].start, out.view(np.uint16).reshape(len(out), -1))
+    else:
+        out[tile] = np.maximum(planes, 0.0).transpose(1, 2, 0)
+    return clipped, filled
+
+
+def _fill_in(
+    planes: FloatArray,
+    own: FloatArray,
+    coverage: FloatArray,
+    decisions: Decisions | None,
+    tile: Tile,
+    shape: tuple[int, int],
+) -> int:
+    """Turn ``planes`` (3, h, w), where little covers them, to the reference's ``own`` values, or to
+    the fill where that is brighter, in place; returns how many pixels are filled."""
     poor = np.flatnonzero(coverage < _ENOUGH)
-    if poor.size:
-        rows, columns = np.unravel_index(poor, coverage.shape)
-        own = [np.maximum(plane[rows, columns], 0.0) for plane in samples[reference]]
-        fallback = np.stack(own, axis=1)
-        share = 1.0 - coverage.ravel()[poor] / np.float32(_ENOUGH)
-        if decisions is not None and decisions.fill is not None:
-            fill = _resample(decisions.fill, tile, (height, width))[rows, columns]
-            amount = np.ones_like(share)
-            if decisions.fill_weight is not None:
-                part = _resample(decisions.fill_weight, tile, (height, width))
-                amount = part[rows, columns]
-            amount *= share  # the rim of what clips is known well enough
-            fallback += amount[:, None] * _brighter(fill, fallback)
-            filled = int(np.count_nonzero(share * amount > 0.5))
-        for plane, value in zip(planes, fallback.T, strict=True):
-            mean = plane.ravel()[poor]
-            plane.ravel()[poor] = mean + share * (value - mean)
-    merged = np.asarray(cv2.merge(planes), dtype=np.float32)
-
-    _to_rec709(merged, stack, samples[0])
-    np.maximum(merged, 0.0, out=merged)
-    out[tile] = to_half(merged) if out.dtype == np.float16 else merged
-    return int(np.count_nonzero(clipped)), filled
+    if not poor.size:
+        return 0
+    rows, columns = np.unravel_index(poor, coverage.shape)
+    fallback = np.maximum(own[:, rows, columns], 0.0).T
+    share = 1.0 - coverage.ravel()[poor] / np.float32(_ENOUGH)
+    filled = 0
+    if decisions is not None and decisions.fill is not None:
+        fill = _resample(decisions.fill, tile, shape)[rows, columns]
+        amount = share.copy()  # the rim of what clips is known well enough
+        if decisions.fill_weight is not None:
+            amount *= _resample(decisions.fill_weight, tile, shape)[rows, columns]
+        fallback = fallback + amount[:, None] * _brighter(fill, fallback)
+        filled = int(np.count_nonzero(share * amount > 0.5))
+    for plane, value in zip(planes, fallback.T, strict=True):
+        mean = plane.ravel()[poor]
+        plane.ravel()[poor] = mean + share * (value - mean)
+    return filled
 
 
 def _with_halo(tile: Tile, shape: tuple[int, int]) -> tuple[Tile, Tile]:
@@ -161,17 +174,19 @@ def unclipped(linear: FloatArray | Planes, *, demosaiced: bool = False) -> Float
     """
     import cv2
 
+    from hdrmerge.fusion.merge_loops import brightest_of, fade_clipped
+
     red, green, blue = cv2.split(linear) if isinstance(linear, np.ndarray) else linear
-    brightest = cv2.max(cv2.max(red, green), blue)
-    if float(brightest.max()) <= _AROUND[0]:
+    brightest = np.empty(red.shape, np.float32)
+    if brightest_of(red, green, blue, brightest) <= _AROUND[0]:
         return np.ones(brightest.shape, np.float32)
-    np.minimum(brightest, 1.0, out=brightest)
-    around = cv2.GaussianBlur(brightest, (5, 5), 1.0)
-    usable = _fade(around, *_AROUND)
+    limits = [(high, 1.0 / (high - low)) for low, high in (_OWN, _AROUND)]
+    usable = np.empty_like(brightest)
+    fade_clipped(brightest, np.array(limits, np.float32).ravel(), usable)
     if demosaiced:
         beside = _fade(cv2.dilate(brightest, np.ones((3, 3), np.uint8)), *_OWN)
-        usable = cv2.min(usable, cv2.max(beside, _fade(brightest.copy(), *_DARK)))
-    return np.asarray(cv2.min(usable, _fade(brightest, *_OWN)), dtype=np.float32)
+        usable = cv2.min(usable, cv2.max(beside, _fade(brightest, *_DARK)))
+    return np.asarray(usable, dtype=np.float32)
 
 
 def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
@@ -180,41 +195,6 @@ def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
     value += np.float32(high / (high - low))
     np.clip(value, 0.0, 1.0, out=value)
     return value
-
-
-def _mean(
-    samples: list[Planes], weights: list[FloatArray], exposures: FloatArray, noise: NoiseModel
-) -> list[FloatArray]:
-    """Inverse-variance mean, three planes, of ``samples / exposures``, after one by exposure."""
-    import cv2
-
-    exposed = np.full_like(weights[0], 1e-20)
-    timed = []
-    for weight, t in zip(weights, exposures, strict=True):
-        timed.append(weight * t)
-        exposed += timed[-1]
-    merged = []
-    for channel in range(3):
-        first = np.zeros_like(exposed)
-        for planes, weight in zip(samples, weights, strict=True):
-            cv2.accumulateProduct(planes[channel], weight, first)
-        first /= exposed
-        np.maximum(first, 0.0, out=first)
-        total = np.zeros_like(exposed)
-        weight_sum = np.full_like(exposed, 1e-20)
-        scratch = np.empty_like(exposed)
-        for k, (planes, t) in enumerate(zip(samples, exposures, strict=True)):
-            # the noise model's variance at first * t, unfolded
-            np.multiply(first, np.float32(noise.curve * t * t), out=scratch)
-            scratch += np.float32(noise.gain[k] * t)
-            scratch *= first
-            scratch += np.float32(noise.read[k])
-            np.divide(timed[k], scratch, out=scratch)  # weight t^2 / variance, over t
-            cv2.accumulateProduct(planes[channel], scratch, total)
-            cv2.scaleAdd(scratch, float(t), weight_sum, weight_sum)
-        total /= weight_sum
-        merged.append(total)
-    return merged
 
 
 def _brighter(fill: FloatArray, clipped: FloatArray) -> FloatArray:
@@ -229,22 +209,21 @@ def _brighter(fill: FloatArray, clipped: FloatArray) -> FloatArray:
     return np.asarray(np.maximum(dimmed - clipped, 0.0), dtype=np.float32)
 
 
-def _to_rec709(merged: FloatArray, stack: ExposureStack, shortest: Planes) -> None:
-    """White balance and camera matrix, in place, clipped highlights kept neutral.
+def _to_rec709(planes: FloatArray, frame: Frame, shortest: FloatArray) -> FloatArray:
+    """White balance and camera matrix for ``planes`` (3, h, w), clipped highlights kept neutral.
 
     Balancing raises a clipped pixel's channels by different factors, which would tint it. What
-    clips even in the shortest frame is only known to be at least so bright: such a channel is
+    clips even in the ``shortest`` frame is only known to be at least so bright: such a channel is
     raised to the pixel's brightest one.
     """
-    frame = stack.frames[stack.reference]
     balance = np.asarray(frame.white_balance, np.float32)
     if not np.all(balance == 1.0):
-        merged *= balance
-        saturated = 1.0 - _fade(np.stack(shortest, axis=2), *_OWN)
-        saturated *= merged.max(axis=2, keepdims=True) - merged
-        merged += saturated
+        planes = planes * balance[:, None, None]
+        saturated = 1.0 - _fade(shortest.copy(), *_OWN)
+        planes += saturated * (planes.max(axis=0) - planes)
     if not np.array_equal(frame.to_rec709, np.eye(3)):
-        merged[:] = merged @ frame.to_rec709.astype(np.float32).T
+        planes = np.tensordot(frame.to_rec709.astype(np.float32), planes, axes=1)
+    return np.asarray(planes, dtype=np.float32)
 
 
 def _resample(plane: FloatArray, tile: Tile, shape: tuple[int, int]) -> FloatArray:

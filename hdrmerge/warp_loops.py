@@ -1,0 +1,164 @@
+"""The loops of ``warp``: codes to planes, and planes sampled through a homography."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.compiled import compiled
+from hdrmerge.frames import FloatArray
+
+_ONE, _TWO, _THREE = np.float32(1.0), np.float32(2.0), np.float32(3.0)
+_A = np.float32(-0.75)  # slope of the cubic kernel one pixel away, as OpenCV has it
+
+
+@compiled
+def planes_of(
+    codes: NDArray[np.uint8], table: FloatArray, top: int, left: int, out: FloatArray
+) -> None:
+    """``table`` (3, 256) at ``codes`` (H, W, 3), from ``top`` and ``left`` on, as planes ``out``
+    (3, h, w); beyond the border the pixels at the border are repeated."""
+    _, height, width = out.shape
+    low, high = max(left, 0), min(left + width, codes.shape[1])  # columns inside
+    for y in range(height):
+        line = codes[min(max(top + y, 0), codes.shape[0] - 1)]
+        red, green, blue = out[0, y], out[1, y], out[2, y]
+        for x in range(low, high):
+            i = x - left
+            red[i] = table[0, line[x, 0]]
+            green[i] = table[1, line[x, 1]]
+            blue[i] = table[2, line[x, 2]]
+        for plane in (red, green, blue):
+            plane[: low - left] = plane[low - left]
+            plane[high - left :] = plane[high - left - 1]
+
+
+@compiled
+def _kernel(
+    share: FloatArray, before: FloatArray, at: FloatArray, after: FloatArray, beyond: FloatArray
+) -> None:
+    """What cubic interpolation gives the pixels -1, 0, 1 and 2, (n,) each, ``share`` (n,) on the
+    way from 0 to 1 (Keys 1981, eq. 4, with his a = -0.75)."""
+    for i in range(share.size):
+        t = share[i]
+        s = _ONE - t
+        before[i] = _A * t * s * s
+        at[i] = ((_A + _TWO) * t - (_A + _THREE)) * t * t + _ONE
+        after[i] = ((_A + _TWO) * s - (_A + _THREE)) * s * s + _ONE
+        beyond[i] = _A * s * t * t
+
+
+@compiled
+def _places(
+    matrix: NDArray[np.float64],
+    y: int,
+    first: int,
+    end: int,
+    column: NDArray[np.int32],
+    row: NDArray[np.int32],
+    across: FloatArray,
+    down: FloatArray,
+) -> None:
+    """Where the pixels ``first`` to ``end`` of row ``y`` lie: the source's column less their own
+    (n,), its row (n,), and how far they are on the way to the next of each."""
+    a, b, c = matrix[0, 0], matrix[1, 0], matrix[2, 0]
+    p = matrix[0, 1] * y + matrix[0, 2]
+    q = matrix[1, 1] * y + matrix[1, 2]
+    r = matrix[2, 1] * y + matrix[2, 2]
+    for x in range(first, end):
+        at = np.float64(x)
+        scale = 1.0 / (c * at + r)
+        u = (a * at + p) * scale
+        v = (b * at + q) * scale
+        i, j = np.int32(u), np.int32(v)
+        column[x], row[x] = i - np.int32(x), j
+        across[x], down[x] = np.float32(u - np.float64(i)), np.float32(v - np.float64(j))
+
+
+@compiled
+def _sample(
+    a: FloatArray,
+    b: FloatArray,
+    c: FloatArray,
+    d: FloatArray,
+    w: FloatArray,
+    x: FloatArray,
+    y: FloatArray,
+    z: FloatArray,
+    s: FloatArray,
+    t: FloatArray,
+    u: FloatArray,
+    v: FloatArray,
+    toe: np.float32,
+    clipped: np.float32,
+    out: FloatArray,
+) -> None:
+    """Squares of what four rows hold, interpolated by ``w`` to ``z`` along and by ``s`` to ``v``
+    across them, less ``toe``; at least 1 where one of the nearest four reaches ``clipped``."""
+    for i in range(out.size):
+        root = (
+            (a[i] * w[i] + a[i + 1] * x[i] + a[i + 2] * y[i] + a[i + 3] * z[i]) * s[i]
+            + (b[i] * w[i] + b[i + 1] * x[i] + b[i + 2] * y[i] + b[i + 3] * z[i]) * t[i]
+            + (c[i] * w[i] + c[i + 1] * x[i] + c[i + 2] * y[i] + c[i + 3] * z[i]) * u[i]
+            + (d[i] * w[i] + d[i + 1] * x[i] + d[i + 2] * y[i] + d[i + 3] * z[i]) * v[i]
+        )
+        linear = root * root - toe
+        above = b[i + 1] if b[i + 1] > b[i + 2] else b[i + 2]
+        below = c[i + 1] if c[i + 1] > c[i + 2] else c[i + 2]
+        nearest = above if above > below else below
+        least = _ONE if nearest >= clipped else linear
+        out[i] = linear if linear > least else least
+
+
+@compiled
+def sample_planes(
+    roots: FloatArray,
+    matrix: NDArray[np.float64],
+    inside: NDArray[np.int64],
+    toe: np.float32,
+    clipped: np.float32,
+    out: FloatArray,
+) -> None:
+    """Linear values ``out`` (3, h, w) from planes of square roots ``roots`` (3, H, W).
+
+    ``matrix`` (3, 3) maps pixels of ``out`` to those of ``roots``; ``inside`` (h, 2): the columns
+    of each row that are sampled, first and end (0 elsewhere). ``toe`` was added before the roots
+    were taken; a value that touches a root of ``clipped`` or more is at least 1.
+    """
+    height, width = out.shape[1:]
+    column, row = np.empty(width, np.int32), np.empty(width, np.int32)
+    part = np.empty((2, width), np.float32)
+    w, s = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
+    lowest, rightmost = roots.shape[1] - 4, roots.shape[2] - 3
+    for y in range(height):
+        first, end = inside[y, 0], inside[y, 1]
+        out[:, y, :first] = np.float32(0.0)
+        out[:, y, end:] = np.float32(0.0)
+        _places(matrix, y, first, end, column, row, part[0], part[1])
+        _kernel(part[0], w[0], w[1], w[2], w[3])
+        _kernel(part[1], s[0], s[1], s[2], s[3])
+        n = first
+        while n < end:
+            start, shift, line = n, column[n], row[n]
+            while n < end and column[n] == shift and row[n] == line:
+                n += 1
+            left = min(max(start + shift - 1, 0), rightmost - (n - start))
+            top = min(max(line - 1, 0), lowest)
+            for c in range(3):
+                _sample(
+                    roots[c, top, left : left + n - start + 3],
+                    roots[c, top + 1, left : left + n - start + 3],
+                    roots[c, top + 2, left : left + n - start + 3],
+                    roots[c, top + 3, left : left + n - start + 3],
+                    w[0, start:n],
+                    w[1, start:n],
+                    w[2, start:n],
+                    w[3, start:n],
+                    s[0, start:n],
+                    s[1, start:n],
+                    s[2, start:n],
+                    s[3, start:n],
+                    toe,
+                    clipped,
+                    out[c, y, start:n],
+                )
