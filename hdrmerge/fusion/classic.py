@@ -18,9 +18,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.frames import Decisions, FloatArray, thrice
+from hdrmerge.frames import Decisions, FloatArray
 from hdrmerge.fusion.displaced import borrow
-from hdrmerge.fusion.evidence import LEVELS, SLACK, evidence_of, level_of, surely_beyond
+from hdrmerge.fusion.evidence import LEVELS, Shown, evidence_of, level_of, sides_of
 from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import CLIP_HALO, unclipped
@@ -29,8 +29,8 @@ from hdrmerge.fusion.swaying import restored
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
 
-_BAND, _HALO = 128, 32  # rows compared at once, and those around that windows reach into
-_SATURATED = np.float32(0.95)  # linear values above are not compared
+_BAND = 128  # rows compared at once
+_EVERY = 4  # pixels, of which one tells what is common
 _TOLERANCE = np.float32(0.04)  # relative error of exposure and response that is no motion
 _FEWEST_ALIKE = 100  # sampled pixels of a level that tell what is common
 _STRONG, _WEAK = 4.5, 2.0  # standard deviations
@@ -62,175 +62,91 @@ def judge(
     noise = noise.averaged(height * width)
     bands = [slice(start, min(start + _BAND, height)) for start in range(0, height, _BAND)]
     reference, count = stack.reference, len(stack)
-    linear = [np.empty((height, width, 3), np.float32) for _ in range(count)]
-    below = [np.empty((height, width), np.float32) for _ in range(count)]
-    trust = np.empty((count, height, width), np.float32)
+    shape = (count, height, width)
+    shown = Shown(
+        np.empty((*shape, 3), np.float32),
+        np.empty(shape, np.float32),
+        np.empty(shape, np.float32),
+        stack.exposures,
+        reference,
+    )
+    trust = shown.trust
     with ThreadPoolExecutor(threads()) as pool:
-        see = partial(_see, stack, linear, below, trust)
+        see = partial(_see, stack, shown)
         list(pool.map(see, *zip(*((k, rows) for k in range(count) for rows in bands), strict=True)))
-        coarse = list(pool.map(_quarter, linear))
+        coarse = _coarse(shown, pool)
         suspect = np.zeros((height, width), np.bool_)
-        for order in (range(reference - 1, -1, -1), range(reference + 1, len(stack))):
+        for order in (range(reference - 1, -1, -1), range(reference + 1, count)):
             used = [reference]
             for k in order:
-                tolerance = _tolerance(stack, coarse, below, trust, used, k)
-                compare = partial(_compare, stack, noise, linear, below, trust, used, k, tolerance)
-                evidence = np.concatenate(list(pool.map(compare, bands)))
+                coarse.trust[k] = trust[k, ::_EVERY, ::_EVERY]
+                tolerance = _tolerance(coarse, noise, used, k)
+                evidence = np.empty((height, width), np.float32)
+                compare = partial(evidence_of, shown, noise, used, k, tolerance, out=evidence)
+                list(pool.map(compare, bands))
                 trust[k] *= 1.0 - _moving(evidence, suspect)
                 if k < reference:
-                    trust[k] = _extended(stack, noise, linear[k], trust[k], below[reference], k)
+                    trust[k] = _extended(shown, noise, k)
+                coarse.trust[k] = trust[k, ::_EVERY, ::_EVERY]
                 used.append(k)
                 suspect |= trust[k] < 0.5
+    linear, below = list(shown.linear), list(shown.below)
     return linear, below, restored(stack.exposures, reference, linear, below, trust)
 
 
-def _see(
-    stack: ExposureStack,
-    linear: Sequence[FloatArray],
-    below: Sequence[FloatArray],
-    trust: FloatArray,
-    k: int,
-    rows: slice,
-) -> None:
+def _see(stack: ExposureStack, shown: Shown, k: int, rows: slice) -> None:
     """Fill in the ``rows`` of frame k: what it shows, how surely unclipped, and where at all."""
-    height = trust.shape[1]
-    top, bottom = max(0, rows.start - CLIP_HALO), min(height, rows.stop + CLIP_HALO)
+    top, bottom = max(0, rows.start - CLIP_HALO), min(stack.shape[0], rows.stop + CLIP_HALO)
     inner = slice(rows.start - top, rows.stop - top)
-    shown, valid = stack.linear(k, slice(top, bottom))
-    linear[k][rows], trust[k, rows] = shown[inner], valid[inner]
-    below[k][rows] = unclipped(shown)[inner]
+    linear, valid = stack.linear(k, slice(top, bottom))
+    shown.linear[k, rows], shown.trust[k, rows] = linear[inner], valid[inner]
+    shown.below[k, rows] = unclipped(linear)[inner]
 
 
-def _extended(
-    stack: ExposureStack,
-    noise: NoiseModel,
-    linear: FloatArray,
-    trust: FloatArray,
-    below: FloatArray,
-    k: int,
-) -> FloatArray:
-    """Trust (h, w) of a frame shorter than the reference, which is ``below`` saturation, as
-    ``silhouettes.extended`` has it."""
-    t = np.float32(stack.exposures[k])
-    small = halved(linear)
+def _extended(shown: Shown, noise: NoiseModel, k: int) -> FloatArray:
+    """Trust (h, w) of frame k, which is shorter than the reference, as ``silhouettes.extended``
+    has it."""
+    t = np.float32(shown.exposures[k])
+    small = halved(shown.linear[k])
     deviation = np.sqrt(noise.variance(np.maximum(small, 0.0), k) / np.float32(4.0)) / t
-    return extended(trust, small / t, deviation, 1.0 - halved(below))
+    clips = 1.0 - halved(shown.below[shown.reference])
+    return extended(shown.trust[k], small / t, deviation, clips)
 
 
-def _compare(
-    stack: ExposureStack,
-    noise: NoiseModel,
-    linear: Sequence[FloatArray],
-    below: Sequence[FloatArray],
-    trust: FloatArray,
-    used: Sequence[int],
-    k: int,
-    tolerance: FloatArray,
-    rows: slice,
-) -> FloatArray:
-    """Standard deviations (rows, w) by which frame k differs from what the frames ``used`` say."""
+def _coarse(shown: Shown, pool: ThreadPoolExecutor) -> Shown:
+    """Every fourth pixel: the 5 x 5 mean of what it shows, and what else there is of it."""
     import cv2
 
-    height, width = trust.shape[1:]
-    top, bottom = max(0, rows.start - _HALO), min(height, rows.stop + _HALO)
-    band = slice(top, bottom)
-    known, limit, exposed = _known(
-        stack.exposures, [x[band] for x in linear], [x[band] for x in below], trust[:, band], used
-    )
-    t = np.float32(stack.exposures[k])
-    a, b = _at_common_saturation(known, limit, linear[k][band], t)
-    sure = surely_beyond(noise, stack.reference, known, exposed, np.minimum(limit, _SATURATED / t))
-    unseen = trust[k, band] == 0  # what a frame does not see is no difference
-    b[unseen] = a[unseen]
-    side = 1 << (len(SLACK) - 1)  # sizes that halve evenly
-    pad = (0, -(bottom - top) % side, 0, -width % side)
-    a, b, exposed, sure = (
-        cv2.copyMakeBorder(x, *pad, cv2.BORDER_REPLICATE) for x in (a, b, exposed, sure)
-    )
-    evidence = evidence_of(noise, (stack.reference, k), t, tolerance, a, b, exposed, sure)
-    return evidence[rows.start - top : rows.stop - top, :width]
+    def blurred(image: FloatArray) -> FloatArray:
+        return np.asarray(cv2.blur(image, (5, 5))[::_EVERY, ::_EVERY])
+
+    below, trust = (np.array(x[:, ::_EVERY, ::_EVERY]) for x in (shown.below, shown.trust))
+    linear = np.stack(list(pool.map(blurred, shown.linear)))
+    return Shown(linear, below, trust, shown.exposures, shown.reference)
 
 
-def _at_common_saturation(
-    known: FloatArray, limit: FloatArray, linear: FloatArray, t: np.float32
-) -> tuple[FloatArray, FloatArray]:
-    """Both sides of a comparison, cut at the radiance up to which both can tell it."""
-    limit = thrice(np.minimum(limit, _SATURATED / t))
-    return np.minimum(known, limit), np.minimum(linear / t, limit)
-
-
-def _tolerance(
-    stack: ExposureStack,
-    coarse: Sequence[FloatArray],
-    below: Sequence[FloatArray],
-    trust: FloatArray,
-    used: Sequence[int],
-    k: int,
-) -> FloatArray:
-    """Relative error (levels,) that is no motion, by half stops of radiance from 2^-16 up, of
-    frames seen by ``_quarter``.
+def _tolerance(coarse: Shown, noise: NoiseModel, used: Sequence[int], k: int) -> FloatArray:
+    """Relative error (levels,) that is no motion, by half stops of radiance from 2^-16 up.
 
     Response and exposure are never known exactly, least of all in the darks of a camera's tone
     curve: what separates frame k from the others at a level in most of the picture is no motion.
     """
-    every = (slice(None, None, 4), slice(None, None, 4))
-    some_trust = trust[(slice(None), *every)]
-    known, limit, _ = _known(stack.exposures, coarse, [x[every] for x in below], some_trust, used)
-    t = np.float32(stack.exposures[k])
-    a, b = _at_common_saturation(known, limit, coarse[k], t)
-    limit = np.minimum(limit, _SATURATED / t)
-    seen = some_trust[k] > 0
+    *sides, _, _, limit = sides_of(coarse, noise, used, k, slice(0, coarse.trust.shape[1]))
+    seen = coarse.trust[k] > 0
     table = np.full(LEVELS, _TOLERANCE, np.float32)
-    for channel in range(3):
+    for a, b in zip(sides[:3], sides[3:], strict=True):
         # where one side alone is cut the other is darker for being another thing, mostly: below
         # the cut of a long frame there may be nothing else
-        told = seen & ((a[..., channel] < limit) == (b[..., channel] < limit))
-        low, high = (np.maximum(x[..., channel][told], 2.0**-17) for x in (a, b))
+        told = seen & ((a < limit) == (b < limit))
+        low, high = (np.maximum(x[told], np.float32(2.0**-17)) for x in (a, b))
         level = level_of(np.sqrt(low * high))
-        error = np.log2(high / low)
-        order = np.argsort(level, kind="stable")
-        edges = np.searchsorted(level[order], np.arange(LEVELS + 1))
+        error = np.log2(high / low)[np.argsort(level, kind="stable")]
+        edges = np.concatenate([[0], np.cumsum(np.bincount(level, minlength=LEVELS))])
         for i in range(LEVELS):
             if edges[i + 1] - edges[i] >= _FEWEST_ALIKE:
-                typical = abs(float(np.median(error[order[edges[i] : edges[i + 1]]])))
+                typical = abs(float(np.median(error[edges[i] : edges[i + 1]])))
                 table[i] = max(table[i], min(1.5 * np.log(2.0) * typical, 0.5))
     return table
-
-
-def _quarter(image: FloatArray) -> FloatArray:
-    """Every fourth pixel of the 5 x 5 mean."""
-    import cv2
-
-    return np.asarray(cv2.blur(image, (5, 5))[::4, ::4])
-
-
-def _known(
-    exposures: NDArray[np.float64],
-    linear: Sequence[FloatArray],
-    below: Sequence[FloatArray],
-    trust: FloatArray,
-    used: Sequence[int],
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Radiance (h, w, 3) that the frames ``used`` agree on; up to which radiance they can tell it
-    (h, w); and the exposure (h, w) that went into it."""
-    limit = np.zeros_like(below[0])
-    ceiling = np.zeros_like(linear[0])
-    for k in used:
-        trusted = (trust[k] > 0.5) / np.float32(exposures[k])
-        np.maximum(limit, trusted * _SATURATED, out=limit)
-        np.maximum(ceiling, linear[k] * thrice(trusted), out=ceiling)
-    if len(used) == 1:
-        return ceiling, limit, np.ones_like(limit)
-    total = np.zeros_like(ceiling)
-    exposed, coverage = np.zeros_like(limit), np.zeros_like(limit)
-    for k in used:
-        weight = trust[k] * below[k]
-        total += thrice(weight) * linear[k]
-        exposed += weight * np.float32(exposures[k])
-        np.maximum(coverage, weight, out=coverage)
-    total /= thrice(np.maximum(exposed, np.float32(1e-9)))
-    total += thrice(np.clip(1.0 - 2.0 * coverage, 0.0, 1.0)) * (ceiling - total)
-    return total, limit, np.maximum(exposed, np.float32(1e-3))
 
 
 def _moving(evidence: FloatArray, suspect: NDArray[np.bool_]) -> FloatArray:

@@ -1,0 +1,245 @@
+"""The two sides of a comparison, and how much they differ, pixel by pixel (``evidence``)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.compiled import compiled
+
+Planes = NDArray[np.float32]
+Scalars = tuple[np.float32, ...]
+
+PLANES = 9  # what is known (3), what a frame shows (3), exposure, certainty, limit
+COMPARED = 8  # those that ``compare`` takes
+
+_ZERO, _ONE, _TWO, _HALF = (np.float32(value) for value in (0.0, 1.0, 2.0, 0.5))
+_SATURATED = np.float32(0.95)  # linear values above are not compared
+_NO_LIGHT, _LEAST_EXPOSED = np.float32(1e-9), np.float32(1e-3)
+_CUT, _CUT_WIDTH = np.float32(5.0), np.float32(1.0 / 3.0)  # noise is gone there; from 2 on it goes
+_NINTH = np.float32(1.0 / 9.0)
+_LEAST_DOUBT = np.float32(1e-3)
+_DARKEST = np.float32(2.0**-16)  # of the first tolerance
+_ROOT_OF_TWO = 0x3504F3  # the fraction of a float at a half stop
+_BLACK, _LIFTED, _ERROR = np.float32(0.4), np.float32(0.25), np.float32(0.16**2)
+_OVERRULED, _OVERRULED_WIDTH = np.float32(5.0), np.float32(0.5)  # from 3 on
+
+
+@compiled
+def two_sides(
+    linear: Planes,
+    below: Planes,
+    trust: Planes,
+    used: NDArray[np.int64],
+    k: int,
+    exposures: NDArray[np.float32],
+    noise: Scalars,
+    top: int,
+    planes: Planes,
+) -> None:
+    """Fill ``planes`` (9, h, w) with rows ``top`` and on: radiance that the frames ``used`` agree
+    on and that frame k shows, both cut where either saturates; the exposure behind the first, how
+    surely it lies beyond the cut, the cut. Beyond the frames the last row and column are repeated.
+
+    ``linear`` (N, H, W, 3), ``below`` and ``trust`` (N, H, W), ``exposures`` (N,); ``noise``: read,
+    gain and curve of the reference.
+    """
+    height, width = trust.shape[1:]
+    read, gain, curve = noise
+    t = exposures[k]
+    highest = _SATURATED / t
+    limit, exposed, coverage, strongest = np.empty((4, width), np.float32)
+    ceiling, total = np.empty((2, 3, width), np.float32)
+    for row in range(planes.shape[1]):
+        y = min(top + row, height - 1)
+        limit[:], exposed[:], coverage[:], ceiling[:], total[:] = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
+        for j in used:
+            s = exposures[j]
+            for x in range(width):
+                trusted = (_ONE if trust[j, y, x] > _HALF else _ZERO) / s
+                weight = trust[j, y, x] * below[j, y, x]
+                most = trusted * _SATURATED
+                limit[x] = most if most > limit[x] else limit[x]
+                exposed[x] += weight * s
+                coverage[x] = weight if weight > coverage[x] else coverage[x]
+                for c in range(3):
+                    value = linear[j, y, x, c]
+                    lit = value * trusted
+                    ceiling[c, x] = lit if lit > ceiling[c, x] else ceiling[c, x]
+                    total[c, x] += weight * value
+        strongest[:] = _ZERO
+        for x in range(width):
+            limit[x] = limit[x] if limit[x] < highest else highest
+        for c in range(3):
+            for x in range(width):
+                known = ceiling[c, x]
+                if len(used) > 1:
+                    light = exposed[x] if exposed[x] > _NO_LIGHT else _NO_LIGHT
+                    uncovered = _ONE - _TWO * coverage[x]
+                    uncovered = uncovered if uncovered > _ZERO else _ZERO
+                    mean = total[c, x] / light
+                    known = mean + uncovered * (known - mean)
+                strongest[x] = known if known > strongest[x] else strongest[x]
+                known = known if known < limit[x] else limit[x]
+                shown = linear[k, y, x, c] / t
+                shown = shown if shown < limit[x] else limit[x]
+                planes[c, row, x] = known
+                # what a frame does not see is no difference
+                planes[3 + c, row, x] = known if trust[k, y, x] == _ZERO else shown
+        for x in range(width):
+            light = _ONE
+            if len(used) > 1:
+                light = exposed[x] if exposed[x] > _LEAST_EXPOSED else _LEAST_EXPOSED
+            cut = limit[x] if limit[x] < _ONE else _ONE
+            variance = (cut * (cut * curve + gain) + read) / light
+            noisy = (_CUT - (strongest[x] - limit[x]) / np.sqrt(variance)) * _CUT_WIDTH
+            noisy = noisy if noisy > _ZERO else _ZERO
+            noisy = noisy if noisy < _ONE else _ONE
+            planes[6, row, x] = light
+            planes[7, row, x] = _ONE - noisy
+            planes[8, row, x] = limit[x]
+        for plane in range(planes.shape[0]):
+            for x in range(width, planes.shape[2]):
+                planes[plane, row, x] = planes[plane, row, width - 1]
+
+
+@compiled
+def compare(
+    planes: Planes,
+    tolerance: Planes,
+    noise: Scalars,
+    other: Scalars,
+    t: np.float32,
+    step: np.float32,
+    pooled: np.float32,
+    slack: np.float32,
+    above: Planes,
+    out: Planes,
+) -> None:
+    """Fill ``out`` (2, h, w): standard deviations by which the sides of ``planes`` (8, h, w)
+    differ in 3 x 3 pixels, of ``pooled`` pixels of the frames in all, and the power to see any
+    difference; ``above`` (2, h, w) is the same of windows twice as large, or nothing and 1.
+
+    ``tolerance``: squares of relative errors, by half stops; ``noise`` and ``other``: read, gain
+    and curve of the two frames; ``step``: linear value of a code.
+    """
+    height, width = planes.shape[1:]
+    read, gain, curve = noise
+    other_read, other_gain, other_curve = other
+    share = _ONE / pooled
+    part, rest = _ONE - slack, slack * _HALF
+    other_share = share / (t * t)
+    floor = (step / t) * (step / t)
+    lift, error = _LIFTED * read, _ERROR * read
+    other_lift, other_error = _LIFTED * other_read / (t * t), _ERROR * other_read / (t * t)
+    black, other_black = _BLACK / np.sqrt(read), _BLACK * t / np.sqrt(other_read)
+    means = np.empty((7, 3, width), np.float32)  # of three rows; last the doubt
+    column = np.empty(width + 2, np.float32)
+    edges = np.empty((4, width + 2), np.float32)
+    level, square, power = np.empty((3, width), np.float32)
+    bits = level.view(np.int32)
+    for last in range(height + 1):
+        if last < height:
+            before = last - 1 if last else min(1, height - 1)
+            after = last + 1 if last + 1 < height else max(0, height - 2)
+            for plane in range(7):
+                source = plane + (plane == 6)
+                for x in range(width):
+                    column[x + 1] = (
+                        planes[source, before, x]
+                        + planes[source, last, x]
+                        + planes[source, after, x]
+                    )
+                column[0] = column[2 if width > 1 else 1]
+                column[width + 1] = column[width - 1 if width > 1 else 1]
+                for x in range(width):
+                    means[plane, last % 3, x] = _NINTH * (column[x] + column[x + 1] + column[x + 2])
+        if last == 0:
+            continue
+        y = last - 1
+        row, upper, lower = y % 3, max(y - 1, 0) % 3, min(last, height - 1) % 3
+        for x in range(width):
+            doubt = _ONE - means[6, row, x]
+            means[6, row, x] = doubt if doubt > _LEAST_DOUBT else _LEAST_DOUBT
+            highest = means[0, row, x]
+            for plane in range(1, 6):
+                value = means[plane, row, x]
+                highest = value if value > highest else highest
+            level[x] = highest if highest > _DARKEST else _DARKEST
+        for x in range(width):
+            exponent = bits[x] >> 23
+            half = 2 * (exponent - 111) + ((bits[x] & 0x7FFFFF) >= _ROOT_OF_TWO)
+            half = half if half < len(tolerance) else len(tolerance) - 1
+            square[x] = tolerance[half]
+        for x in range(width):
+            highest = means[0, row, x]
+            for plane in range(1, 6):
+                value = means[plane, row, x]
+                highest = value if value > highest else highest
+            level[x] = square[x] * highest * highest
+        square[:], power[:] = _ZERO, _ZERO
+        for c in range(3):
+            for side in range(2):
+                plane = 3 * side + c
+                for x in range(width):
+                    one, two, three = (
+                        means[plane, upper, x],
+                        means[plane, row, x],
+                        means[plane, lower, x],
+                    )
+                    low = one if one < two else two
+                    high = one if one > two else two
+                    edges[2 * side, x + 1] = low if low < three else three
+                    edges[2 * side + 1, x + 1] = high if high > three else three
+            for edge in range(4):
+                edges[edge, 0], edges[edge, width + 1] = edges[edge, 1], edges[edge, width]
+            for x in range(width):
+                a, b = means[c, row, x], means[3 + c, row, x]
+                low = edges[0, x] if edges[0, x] < edges[0, x + 1] else edges[0, x + 1]
+                low = low if low < edges[0, x + 2] else edges[0, x + 2]
+                high = edges[1, x] if edges[1, x] > edges[1, x + 1] else edges[1, x + 1]
+                high = high if high > edges[1, x + 2] else edges[1, x + 2]
+                extent = high - low
+                over = b - (high * slack + a * part)
+                under = (low * slack + a * part) - b
+                outside = over if over > under else under
+                low = edges[2, x] if edges[2, x] < edges[2, x + 1] else edges[2, x + 1]
+                low = low if low < edges[2, x + 2] else edges[2, x + 2]
+                high = edges[3, x] if edges[3, x] > edges[3, x + 1] else edges[3, x + 1]
+                high = high if high > edges[3, x + 2] else edges[3, x + 2]
+                extent = extent if extent > high - low else high - low
+                over = a - (high * slack + b * part)
+                under = (low * slack + b * part) - a
+                over = over if over > under else under
+                outside = outside if outside < over else over
+                outside = outside if outside > _ZERO else _ZERO
+
+                light = planes[6, y, x]
+                value = a if a > _ZERO else _ZERO
+                value = value if value < _ONE else _ONE
+                own = (value * (value * curve + gain) + read) / light * share
+                coded = step / (light if light > _ONE else _ONE)
+                shadow = b * black
+                shadow *= shadow
+                own += coded * coded + lift / (_ONE + shadow * shadow) + error
+                value = b * t
+                value = value if value > _ZERO else _ZERO
+                value = value if value < _ONE else _ONE
+                its = (value * (value * other_curve + other_gain) + other_read) * other_share
+                shadow = a * other_black
+                shadow *= shadow
+                its += floor + other_lift / (_ONE + shadow * shadow) + other_error
+                variance = own * means[6, row, x] + its + level[x]
+                square[x] += outside * outside / variance
+                extent *= rest
+                power[x] += _ONE / (variance + extent * extent)
+        for x in range(width):
+            evidence, larger = np.sqrt(square[x]), above[0, y, x]
+            # Large windows reach beyond a thing's outline; small ones overrule them wherever they
+            # would have seen such a difference.
+            expected = larger * np.sqrt(power[x] / above[1, y, x])
+            unseen = (_OVERRULED - expected) * _OVERRULED_WIDTH
+            unseen = unseen if unseen > _ZERO else _ZERO
+            larger *= unseen if unseen < _ONE else _ONE
+            out[0, y, x] = larger if larger > evidence else evidence
+            out[1, y, x] = power[x]
