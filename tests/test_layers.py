@@ -39,7 +39,7 @@ LAYERS = {
     "threads": set(),
     "config": {"errors"},
     "report": {"errors"},
-    "frames": {"errors"},
+    "frames": {"errors", "frames_loops"},
     "warp": NOUNS | {"response"},
     "stack": NOUNS | {"response", "warp"},
     "tonemap": NOUNS,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from hdrmerge.frames import area_average
+from hdrmerge.frames import CaptureSettings, Frame, area_average, whole_average
 
 
 @pytest.mark.parametrize("shape", [(400, 600), (401, 599), (333, 334)])
@@ -29,3 +31,24 @@ def test_codes_are_rounded_without_bias() -> None:
     small = area_average(codes, (202, 260))
     assert small.dtype == np.uint8
     assert float(small.mean()) == pytest.approx(float(codes.mean()), abs=0.03)
+
+
+@pytest.mark.parametrize("factor", [2, 3, 4, 16])
+def test_whole_factors_are_rounded_to_the_nearest_and_to_even(factor: int) -> None:
+    codes = np.random.default_rng(2).integers(0, 256, (100, 77, 3), dtype=np.uint8)
+    codes[:50] = np.random.default_rng(3).integers(254, 256, (50, 77, 3))
+    h, w = 100 // factor, 77 // factor
+    squares = codes[: h * factor, : w * factor].reshape(h, factor, w, factor, 3)
+    expected = np.rint(squares.mean(axis=(1, 3), dtype=np.float64))
+    assert np.array_equal(whole_average(codes, factor), expected)
+
+
+def test_small_frames_share_one_reduction() -> None:
+    y, x = np.mgrid[:2400, :3000]
+    pixels = np.dstack([x // 12, y // 10, (x + y) % 256]).astype(np.uint8)
+    frame = Frame(pixels, "display", CaptureSettings(), Path("a.jpg"))
+    small = frame.averaged(100_000)
+    assert small.shape == (283, 354)
+    assert frame.reduced(2) is frame.reduced(2)
+    direct = area_average(pixels, small.shape)
+    assert np.abs(small.pixels[..., :2].astype(int) - direct[..., :2]).max() <= 1
