@@ -50,29 +50,37 @@ def _kernel(
 
 @compiled
 def _places(
-    matrix: NDArray[np.float64],
-    y: int,
-    first: int,
-    end: int,
-    column: NDArray[np.int32],
-    row: NDArray[np.int32],
-    across: FloatArray,
-    down: FloatArray,
+    slope: np.float32,
+    start: np.float32,
+    bend: np.float32,
+    weight: np.float32,
+    offset: NDArray[np.int32],
+    share: FloatArray,
 ) -> None:
-    """Where the pixels ``first`` to ``end`` of row ``y`` lie: the source's column less their own
-    (n,), its row (n,), and how far they are on the way to the next of each."""
-    a, b, c = matrix[0, 0], matrix[1, 0], matrix[2, 0]
-    p = matrix[0, 1] * y + matrix[0, 2]
-    q = matrix[1, 1] * y + matrix[1, 2]
-    r = matrix[2, 1] * y + matrix[2, 2]
-    for x in range(first, end):
-        at = np.float64(x)
-        scale = 1.0 / (c * at + r)
-        u = (a * at + p) * scale
-        v = (b * at + q) * scale
-        i, j = np.int32(u), np.int32(v)
-        column[x], row[x] = i - np.int32(x), j
-        across[x], down[x] = np.float32(u - np.float64(i)), np.float32(v - np.float64(j))
+    """Where ((bend x + slope) x + start) / (weight[0] x + weight[1]) lies, for every x from 0 on:
+    the integer below (n,), and how far it is on the way to the next."""
+    for i in range(offset.size):
+        x = np.float32(i)
+        place = ((bend * x + slope) * x + start) / (weight[0] * x + weight[1])
+        whole = np.int32(place)
+        whole -= np.int32(1) if np.float32(whole) > place else np.int32(0)
+        offset[i], share[i] = whole, place - np.float32(whole)
+
+
+@compiled
+def _run_end(column: NDArray[np.int32], row: NDArray[np.int32], start: int, end: int) -> int:
+    """Up to which pixel, from ``start`` on, ``column`` and ``row`` stay what they are there."""
+    c, r, n = column[start], row[start], start
+    while n + 32 <= end:
+        differ = np.int32(0)
+        for i in range(32):
+            differ |= (column[n + i] ^ c) | (row[n + i] ^ r)
+        if differ != 0:
+            break
+        n += 32
+    while n < end and column[n] == c and row[n] == r:
+        n += 1
+    return n
 
 
 @compiled
@@ -130,35 +138,61 @@ def sample_planes(
     part = np.empty((2, width), np.float32)
     w, s = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     lowest, rightmost = roots.shape[1] - 4, roots.shape[2] - 3
+    a, b, c = matrix[0, 0], matrix[1, 0], matrix[2, 0]
+    weight = np.empty(2, np.float32)
     for y in range(height):
         first, end = inside[y, 0], inside[y, 1]
         out[:, y, :first] = np.float32(0.0)
         out[:, y, end:] = np.float32(0.0)
-        _places(matrix, y, first, end, column, row, part[0], part[1])
+        if first >= end:
+            continue
+        # columns less their own, rows less that of the first: small numbers, so that floats do
+        p = a * first + matrix[0, 1] * y + matrix[0, 2]
+        q = b * first + matrix[1, 1] * y + matrix[1, 2]
+        r = c * first + matrix[2, 1] * y + matrix[2, 2]
+        line = np.floor(q / r)
+        weight[0], weight[1] = c, r
+        _places(
+            np.float32(a - r - first * c),
+            np.float32(p - first * r),
+            np.float32(-c),
+            weight,
+            column[first:end],
+            part[0, first:end],
+        )
+        _places(
+            np.float32(b - line * c),
+            np.float32(q - line * r),
+            np.float32(0.0),
+            weight,
+            row[first:end],
+            part[1, first:end],
+        )
         _kernel(part[0], w[0], w[1], w[2], w[3])
         _kernel(part[1], s[0], s[1], s[2], s[3])
-        n = first
-        while n < end:
-            start, shift, line = n, column[n], row[n]
-            while n < end and column[n] == shift and row[n] == line:
-                n += 1
-            left = min(max(start + shift - 1, 0), rightmost - (n - start))
-            top = min(max(line - 1, 0), lowest)
-            for c in range(3):
+        end_of_run = first
+        while end_of_run < end:
+            n = end_of_run
+            end_of_run = _run_end(column, row, n, end)
+            m = end_of_run
+            left = min(max(n + column[n] - 1, 0), rightmost - (m - n))
+            top = min(max(np.int64(line) + row[n] - 1, 0), lowest)
+            right = left + m - n + 3
+            for k in range(3):
                 _sample(
-                    roots[c, top, left : left + n - start + 3],
-                    roots[c, top + 1, left : left + n - start + 3],
-                    roots[c, top + 2, left : left + n - start + 3],
-                    roots[c, top + 3, left : left + n - start + 3],
-                    w[0, start:n],
-                    w[1, start:n],
-                    w[2, start:n],
-                    w[3, start:n],
-                    s[0, start:n],
-                    s[1, start:n],
-                    s[2, start:n],
-                    s[3, start:n],
+                    roots[k, top, left:right],
+                    roots[k, top + 1, left:right],
+                    roots[k, top + 2, left:right],
+                    roots[k, top + 3, left:right],
+                    w[0, n:m],
+                    w[1, n:m],
+                    w[2, n:m],
+                    w[3, n:m],
+                    s[0, n:m],
+                    s[1, n:m],
+                    s[2, n:m],
+                    s[3, n:m],
                     toe,
                     clipped,
-                    out[c, y, start:n],
+                    out[k, y, n:m],
                 )
