@@ -63,7 +63,7 @@ class ExposureStack:
     def planes(
         self, k: int, rows: slice = slice(None), columns: slice = slice(None)
     ) -> tuple[FloatArray, NDArray[np.int64]]:
-        """As ``linear``: planes (3, h, w), and the valid columns of each row (h, 2), first and end."""
+        """``linear`` as planes (3, h, w); and the valid columns of each row, (h, 2): first, end."""
         (start, stop, _), (left, right, _) = map(slice.indices, (rows, columns), self.shape)
         return warp_planes(
             self.frames[k],

@@ -39,7 +39,9 @@ def brightest_of(red: FloatArray, green: FloatArray, blue: FloatArray, out: Floa
 
 
 @compiled
-def _rows(a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray, e: FloatArray, out: FloatArray) -> None:
+def _rows(
+    a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray, e: FloatArray, out: FloatArray
+) -> None:
     for x in range(out.size):
         out[x] = c[x] * _CENTRE + (b[x] + d[x]) * _NEXT + (a[x] + e[x]) * _LAST
 
@@ -71,15 +73,17 @@ def fade_clipped(brightest: FloatArray, limits: FloatArray, out: FloatArray) -> 
     smooth = np.empty(width + 4, np.float32)
     inner = smooth[2 : width + 2]
     for y in range(height):
-        above, below = abs(y - 1), y + 1 if y + 1 < height else max(2 * height - 3 - y, 0)
-        top, bottom = abs(y - 2), y + 2 if y + 2 < height else max(2 * height - 4 - y, 0)
-        above, top = min(above, height - 1), min(top, height - 1)
         _rows(
-            brightest[top], brightest[above], brightest[y], brightest[below], brightest[bottom], inner
+            brightest[_mirrored(y - 2, height)],
+            brightest[_mirrored(y - 1, height)],
+            brightest[y],
+            brightest[_mirrored(y + 1, height)],
+            brightest[_mirrored(y + 2, height)],
+            inner,
         )
-        one, two = min(1, width - 1), min(2, width - 1)
-        smooth[1], smooth[0] = inner[one], inner[two]
-        smooth[width + 2], smooth[width + 3] = inner[width - 1 - one], inner[width - 1 - two]
+        for beyond in (1, 2):
+            smooth[2 - beyond] = inner[_mirrored(-beyond, width)]
+            smooth[width + 1 + beyond] = inner[_mirrored(width - 1 + beyond, width)]
         _faded(smooth, brightest[y], limits, out[y])
 
 
