@@ -53,7 +53,7 @@ def _places(
     slope: np.float32,
     start: np.float32,
     bend: np.float32,
-    weight: np.float32,
+    weight: FloatArray,
     offset: NDArray[np.int32],
     share: FloatArray,
 ) -> None:

@@ -39,6 +39,13 @@ def brightest_of(red: FloatArray, green: FloatArray, blue: FloatArray, out: Floa
 
 
 @compiled
+def _mirrored(i: int, length: int) -> int:
+    """Where a place beyond the border is, mirrored at the outermost pixel."""
+    there = abs(i) % max(2 * length - 2, 1)
+    return there if there < length else 2 * length - 2 - there
+
+
+@compiled
 def _rows(
     a: FloatArray, b: FloatArray, c: FloatArray, d: FloatArray, e: FloatArray, out: FloatArray
 ) -> None:
