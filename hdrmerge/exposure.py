@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import StackError, UsageError
-from hdrmerge.frames import FloatArray, Frame
+from hdrmerge.frames import Frame
 from hdrmerge.reference import choose_reference
 from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
@@ -44,13 +44,12 @@ def initial_stack(
     check_same_size(frames)
     response = initial_response(frames, config)
     small = [f.averaged(THUMBNAIL_PIXELS) for f in frames]
-    linear = [response.linearise(f, f.pixels) for f in small]
     exposures = given_exposures(frames, config)
     if exposures is None:
-        exposures = trusted_exif(frames, linear)
+        exposures = trusted_exif(small, response)
     if exposures is None:
-        exposures = exposures_from_brightness(linear)
-    brightness = [float(x.mean()) for x in linear]
+        exposures = exposures_from_brightness(small, response)
+    brightness = [float(response.linearise(f, f.pixels).mean()) for f in small]
     order = sorted(range(n), key=lambda k: (exposures[k], brightness[k], frames[k].path.name))
     ordered = tuple(frames[k] for k in order)
     relative = exposures[order]
@@ -141,16 +140,17 @@ def exif_exposures(frames: Sequence[Frame]) -> list[float | None]:
     return [s.relative_exposure for s in known]
 
 
-def trusted_exif(
-    frames: Sequence[Frame], linear: Sequence[FloatArray]
-) -> NDArray[np.float64] | None:
-    """EXIF's exposures where complete and not contradicted by the pixels, else None."""
+def trusted_exif(frames: Sequence[Frame], response: Response) -> NDArray[np.float64] | None:
+    """EXIF's exposures where complete and not contradicted by the pixels, else None.
+
+    Small ``frames`` suffice.
+    """
     exif = exif_exposures(frames)
     if any(e is None for e in exif):
         return None
     exposures = np.array(exif, dtype=np.float64)
     stops = np.log2(exposures)
-    measured = np.log2(exposures_from_brightness(linear))
+    measured = np.log2(exposures_from_brightness(frames, response))
     off = np.abs((stops - stops.mean()) - (measured - measured.mean()))
     # A camera's tone curve stretches steps by up to 1.6; only what it cannot explain counts.
     contradicts = off.max() > 1.0 + 0.6 * (stops.max() - stops.min())
@@ -163,15 +163,16 @@ def trusted_exif(
     return exposures
 
 
-def exposures_from_brightness(linear: Sequence[FloatArray]) -> NDArray[np.float64]:
-    """Relative exposures (N,) from the frames' distributions of linear values (h, W, 3).
+def exposures_from_brightness(frames: Sequence[Frame], response: Response) -> NDArray[np.float64]:
+    """Relative exposures (N,) from the distributions of linear values of ``frames``, small ones.
 
     Quantiles of the green channel, frame against the next brighter one: the median ratio of those
     that are neither clipped nor near black in both. The darkest frame gets 1.
     """
-    quantiles = np.stack([np.quantile(x[..., 1], QUANTILES) for x in linear])
-    order = np.argsort([float(x[..., 1].mean()) for x in linear], kind="stable")
-    stops = np.zeros(len(linear))
+    quantiles = np.stack([response.quantiles(f, QUANTILES)[:, 1] for f in frames])
+    means = [float(response.linearise(f, f.pixels)[..., 1].mean()) for f in frames]
+    order = np.argsort(means, kind="stable")
+    stops = np.zeros(len(frames))
     for dark, bright in pairwise(order):
         step = quantile_stops(quantiles[dark], quantiles[bright])
         stops[bright] = stops[dark] + step

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,9 +50,9 @@ def choose_reference(
 
 def _quantiles(frame: Frame, response: Response) -> NDArray[np.float64]:
     step = max(1, int(np.sqrt(frame.pixels.shape[0] * frame.pixels.shape[1] / 100_000)))
-    codes = np.ascontiguousarray(frame.pixels[::step, ::step])
-    linear = response.linearise(frame, codes).reshape(-1, 3)
-    return np.asarray(np.quantile(linear, QUANTILES, axis=0), dtype=np.float64)
+    if step > 1:
+        frame = replace(frame, pixels=np.ascontiguousarray(frame.pixels[::step, ::step]))
+    return response.quantiles(frame, QUANTILES)
 
 
 def _merge(levels: NDArray[np.float64], scale: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -108,6 +108,23 @@ class Response:
             return look_up(codes, table)
         return np.stack([table[codes[..., c], c] for c in range(3)], axis=-1)
 
+    def quantiles(self, frame: Frame, q: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Quantiles (Q, 3) of a frame's linear values at ``q`` (Q,) in [0, 1], linearly between
+        two values; of 8-bit frames the codes are counted, not sorted."""
+        if frame.pixels.dtype != np.uint8:
+            linear = self.linearise(frame, frame.pixels).reshape(-1, 3)
+            return np.asarray(np.quantile(linear, q, axis=0), dtype=np.float64)
+        codes = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        table = self.linearise(frame, codes[None])[0].astype(np.float64)
+        place = q * (frame.shape[0] * frame.shape[1] - 1)
+        low = np.floor(place)
+        out = np.empty((len(q), 3))
+        for c in range(3):
+            counts = np.bincount(frame.pixels[..., c].ravel(), minlength=256)
+            below, above = np.searchsorted(np.cumsum(counts), [low, np.ceil(place)], side="right")
+            out[:, c] = table[below, c] + (place - low) * (table[above, c] - table[below, c])
+        return out
+
     def encode(self, linear: FloatArray) -> FloatArray:
         """The forward response: linear (..., 3) -> code fraction in [0, 1], float32."""
         out = np.empty(linear.shape, np.float32)

@@ -63,6 +63,19 @@ def test_a_linear_frame_keeps_its_negatives() -> None:
     np.testing.assert_allclose(Response.srgb().linearise(raw, z), [[[-0.05, 0, 1]]], atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (97, 61)])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_quantiles_are_those_of_linear_values(dtype: str, shape: tuple[int, int]) -> None:
+    z = np.random.default_rng(4).integers(0, np.iinfo(dtype).max, (*shape, 3)).astype(dtype)
+    z[..., 1] = np.minimum(z[..., 1], 9)  # many alike
+    q = np.linspace(0, 1, 33)
+    found = Response.srgb().quantiles(frame(z), q)
+    v = z / np.iinfo(dtype).max
+    linear = np.where(v <= 0.04045, v / 12.92, ((v + 0.055) / 1.055) ** 2.4)
+    expected = np.quantile(linear.reshape(-1, 3), q, axis=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize(
     "curve",
     [
