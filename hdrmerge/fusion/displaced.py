@@ -21,6 +21,7 @@ from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import side_by_side
 
 Mask = NDArray[np.bool_]
+Window = tuple[slice, slice]
 
 _CELL = 8  # pixels
 _TOGETHER = 3  # cells: what is lost within twice as many is searched for together,
@@ -57,24 +58,29 @@ def borrow(
         return fill
     sources = range(max(0, reference - 2), reference)
 
-    def search(place: tuple[slice, slice]) -> tuple[FloatArray, FloatArray]:
-        own = below[reference][place]
-        best, found = np.zeros(own.shape, np.float32), fill[place]
+    def search(around: Window, place: Window) -> tuple[FloatArray, FloatArray]:
+        own = halved(below[reference][around])
+        seen = _encoded(halved(linear[reference][around]))
+        inner = _within(place, around)
+        believed = np.zeros(fill[place].shape[:2], np.float32)
+        found = fill[place]
         for k in reversed(sources):
-            radiance = linear[k][place] / np.float32(stack.exposures[k])
-            some = halved(trust[k][place])
-            still = ((some > _STILL) & (halved(own) > _STILL)).astype(np.float32)
-            images = (_encoded(linear[reference][place]), _encoded(radiance), 1.0 - some, still)
-            content, believed = _looked_up(radiance, *_search(images))
-            better = believed > best
+            some = halved(trust[k][around])
+            still = ((some > _STILL) & (own > _STILL)).astype(np.float32)
+            there = halved(linear[k][around]) / np.float32(stack.exposures[k])
+            result = _search((seen, _encoded(there), 1.0 - some, still))
+            if result is None:
+                continue
+            content, share = _looked_up(linear[k][around], stack.exposures[k], *result, inner)
+            better = share > believed
             found = np.where(better[..., None], np.maximum(content, 1.0), found)
-            best = np.maximum(best, believed)
-        return found, best
+            believed = np.maximum(believed, share)
+        return found, believed
 
     best = np.zeros(lost.shape, np.float32)
     found = fill.copy()
-    results = side_by_side(search, [place for place, _ in places])
-    for (place, mine), (content, believed) in zip(places, results, strict=True):
+    results = side_by_side(lambda both: search(*both), [both for *both, _ in places])
+    for (_, place, mine), (content, believed) in zip(places, results, strict=True):
         found[place][mine] = content[mine]
         best[place][mine] = believed[mine]
     share = _softened(best)
@@ -85,106 +91,125 @@ def borrow(
     return mixed
 
 
-def _places(lost: Mask) -> list[tuple[tuple[slice, slice], Mask]]:
-    """Windows to search in, and which of their pixels each of them is there for."""
+def _places(lost: Mask) -> list[tuple[Window, Window, Mask]]:
+    """Windows to search in, those to look up what was found, and which of the latter's pixels each
+    is there for."""
     import cv2
 
     height, width = lost.shape
     cells = (-(-height // _CELL), -(-width // _CELL))
     padded = np.zeros((cells[0] * _CELL, cells[1] * _CELL), np.uint8)
-    padded[:height, :width] = lost
-    some = padded.reshape(cells[0], _CELL, cells[1], _CELL).max(axis=(1, 3))
+    padded[:height, :width] = lost * np.uint8(255)  # so that one of 64 is not rounded away
+    some = cv2.resize(padded, cells[::-1], interpolation=cv2.INTER_AREA)
     side = 2 * _TOGETHER + 1
     near = cv2.dilate(some, np.ones((side, side), np.uint8))
     count, labels, shapes, _ = cv2.connectedComponentsWithStats(near, connectivity=8)
-    large = labels.repeat(_CELL, axis=0).repeat(_CELL, axis=1)[:height, :width]
     places = []
     for i in range(1, count):
         x, y, w, h = (int(v) for v in shapes[i, :4])
-        rows = slice(max(0, y - _AROUND) * _CELL, min(height, (y + h + _AROUND) * _CELL))
-        columns = slice(max(0, x - _AROUND) * _CELL, min(width, (x + w + _AROUND) * _CELL))
-        places.append(((rows, columns), np.asarray(large[rows, columns] == i)))
+
+        def window(more: int) -> Window:
+            rows = slice(max(0, y - more) * _CELL, min(height, (y + h + more) * _CELL))
+            return rows, slice(max(0, x - more) * _CELL, min(width, (x + w + more) * _CELL))
+
+        mine = labels[y : y + h, x : x + w] == i
+        large = mine.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+        rows, columns = window(0)
+        mine = large[: rows.stop - rows.start, : columns.stop - columns.start]
+        places.append((window(_AROUND), (rows, columns), mine))
     return places
 
 
+def _within(place: Window, around: Window) -> Window:
+    """Where in ``around`` a ``place`` lies."""
+    rows, columns = (
+        slice(a.start - b.start, a.stop - b.start) for a, b in zip(place, around, strict=True)
+    )
+    return rows, columns
+
+
 def _encoded(radiance: FloatArray) -> FloatArray:
-    """What the reference could tell of radiance (h, w, 3), half the size, in [0, 1]."""
-    return np.asarray(np.power(np.clip(halved(radiance), 0.0, 1.0), 1 / 2.2), np.float32)
+    """What the reference could tell of radiance (h, w, 3), in [0, 1]."""
+    return np.asarray(np.power(np.clip(radiance, 0.0, 1.0), np.float32(1 / 2.2)), np.float32)
 
 
-def _search(images: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+def _search(images: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray] | None:
     """Displacement (h, w, 2) in pixels at which the second of ``images`` shows what the first
-    does, and the share (h, w) of votes that agree. The third tells who votes (1: rejected), the
-    fourth where nothing went to (1: it stands still there)."""
+    does, and the share (h, w) of votes that agree; None where nobody votes. The third tells who
+    votes (1: rejected), the fourth where nothing went to (1: it stands still there)."""
+    if not images[2].any():
+        return None
     levels = [tuple(images)]
     while len(levels) < len(_STEPS):
         levels.insert(0, tuple(halved(image) for image in levels[0]))
     flow = np.zeros((*levels[0][2].shape, 2), np.float32)
+    share = np.zeros(())
     for level, most, windows, alike in zip(levels, _STEPS, _WINDOWS, _ALIKE, strict=True):
         height, width = level[2].shape
         if flow.shape[:2] != (height, width):
             flow = 2.0 * _median(flow).repeat(2, axis=0).repeat(2, axis=1)[:height, :width]
-        each = range(-most, most + 1)
-        steps = np.array([(x, y) for y in each for x in each], np.float32)
-        shares = _votes(level, steps, flow, windows, alike)
-        shares -= _STAY / most**2 * np.square(steps).sum(axis=1)[:, None, None]  # breaks ties
-        flow = flow + steps[shares.argmax(axis=0)]
-    return np.asarray(flow, np.float32), np.asarray(shares.max(axis=0))
+        flow, share = _moved(level, most, flow, windows, alike)
+    return flow, share
 
 
-def _votes(
-    images: Sequence[FloatArray],
-    steps: FloatArray,
-    start: FloatArray,
-    windows: Sequence[int],
-    alike: float,
-) -> FloatArray:
-    """Shares of the votes (n, h, w) that each of n ``steps`` (x, y) from ``start`` gets."""
+def _moved(
+    images: Sequence[FloatArray], most: int, flow: FloatArray, windows: Sequence[int], alike: float
+) -> tuple[FloatArray, FloatArray]:
+    """``flow`` (h, w, 2), in cells, and the best steps of up to ``most`` cells each way from there;
+    their shares (h, w) of the votes."""
     import cv2
+
+    from hdrmerge.fusion.displaced_loops import best_steps
 
     seen, there, rejected, still = images
     contrast = brightest(cv2.morphologyEx(seen, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     votes = rejected * (np.minimum(contrast / _RIM, 1.0) + _FLAT)
     sizes = [(2 * radius + 1, 2 * radius + 1) for radius in windows]
     every = [1.0 / (cv2.blur(votes, size) + _FEW) / np.float32(len(sizes)) for size in sizes]
-    mean = np.array([[1.0, 1.0, 1.0, 0.0]], np.float32) / np.float32(3.0 * alike)
-    y, x = np.indices(votes.shape, np.float32) + np.float32(1.0)
-    x, y = x + start[..., 0], y + start[..., 1]
-    # in one image with what is looked up: where nothing stands still, nor beyond the border
-    free = cv2.copyMakeBorder(1.0 - still, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0.0)
-    wide = cv2.copyMakeBorder(there, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
-    wide, seen = cv2.merge([*cv2.split(wide), free]), cv2.merge([*cv2.split(seen), votes])
-    shares = np.zeros((len(steps), *votes.shape), np.float32)
-    for share, (dx, dy) in zip(shares, steps, strict=True):
-        # displacements are of whole cells
-        moved = cv2.remap(wide, x + dx, y + dy, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
-        differs = cv2.transform(cv2.absdiff(seen, moved), mean)
-        match = np.maximum(1.0 - differs, 0.0) * cv2.extractChannel(moved, 3)
-        match *= votes
-        for size, scale in zip(sizes, every, strict=True):
-            cv2.accumulateProduct(cv2.blur(match, size), scale, share)
-    return shares
+    moved = np.ascontiguousarray(flow.transpose(2, 0, 1), np.int64)  # whole cells
+    best = np.empty(votes.shape, np.float32)
+    best_steps(
+        np.stack(cv2.split(seen)),
+        np.stack(cv2.split(there)),
+        1.0 - still,
+        votes,
+        np.stack(every),
+        np.array(windows),
+        moved,
+        most,
+        np.float32(alike),
+        _STAY / np.float32(most**2),
+        best,
+    )
+    return np.ascontiguousarray(moved.transpose(1, 2, 0), np.float32), best
 
 
 def _looked_up(
-    radiance: FloatArray, flow: FloatArray, agreed: FloatArray
+    linear: FloatArray, t: float, flow: FloatArray, agreed: FloatArray, place: Window
 ) -> tuple[FloatArray, FloatArray]:
-    """Displaced radiance (h, w, 3) and how far (h, w) in [0, 1] it is believed."""
+    """Displaced radiance (h, w, 3) of a frame of exposure ``t`` in a ``place`` of it, and how far
+    (h, w) in [0, 1] it is believed."""
     import cv2
 
-    height, width = radiance.shape[:2]
-    size = (2 * flow.shape[1], 2 * flow.shape[0])  # the last may reach beyond the border
+    # the flow is of half the size, and a cell around is what is interpolated from
+    outer = [slice(max(0, part.start // 2 - 1), -(-part.stop // 2) + 1) for part in place]
+    inner = [
+        slice(part.start - 2 * out.start, part.stop - 2 * out.start)
+        for part, out in zip(place, outer, strict=True)
+    ]
 
     def grown(image: FloatArray) -> FloatArray:
-        return np.asarray(cv2.resize(image, size)[:height, :width])
+        near = image[outer[0], outer[1]]
+        size = (2 * near.shape[1], 2 * near.shape[0])  # the last may reach beyond the border
+        return np.asarray(cv2.resize(near, size)[inner[0], inner[1]])
 
     smooth = _median(flow)
     rough = np.abs(flow - smooth).max(axis=2)
     pixels = grown(smooth) * 2.0
-    y, x = np.indices((height, width), np.float32)
-    border = cv2.BORDER_REPLICATE
-    across, down = x + pixels[..., 0], y + pixels[..., 1]
-    content = cv2.remap(radiance, across, down, cv2.INTER_LINEAR, borderMode=border)
+    y, x = (np.arange(part.start, part.stop, dtype=np.float32) for part in place)
+    across, down = x + pixels[..., 0], y[:, None] + pixels[..., 1]
+    content = cv2.remap(linear, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    content = content * np.float32(1.0 / t)
     believed = np.clip((grown(agreed) - _AGREED[0]) / (_AGREED[1] - _AGREED[0]), 0.0, 1.0)
     believed *= (grown(rough) < _SMOOTH) & (brightest(content) > _BRIGHT)
     return content, np.asarray(believed, dtype=np.float32)
