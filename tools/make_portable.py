@@ -17,15 +17,15 @@ from hdrmerge.models.manifest import PORTABLE, shipped
 from hdrmerge.models.refiner import INPUTS, Refiner
 
 
-class Folded(torch.nn.Module):
-    """A refiner between folded pixels."""
+class Within(torch.nn.Module):
+    """A refiner between folded pixels, without borders."""
 
     def __init__(self, network: Refiner) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.network.folded(x)
+        return self.network.within(x)
 
 
 def main(name: str) -> None:
@@ -36,8 +36,8 @@ def main(name: str) -> None:
     out = path.with_suffix(PORTABLE)
     sides = {2: "height", 3: "width"}
     torch.onnx.export(
-        Folded(network).eval(),
-        (torch.zeros(1, 4 * INPUTS, 64, 64),),
+        Within(network).eval(),
+        (torch.zeros(1, 4 * INPUTS, 97, 97),),
         str(out),
         input_names=["x"],
         output_names=["noise"],

@@ -25,6 +25,7 @@ from hdrmerge.fusion.triple import Triple, choose_three
 from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.device import select_device
 from hdrmerge.models.encoding import decode_radiance, encode_pairs
+from hdrmerge.models.refiner import Refiner
 from hdrmerge.models.resolve import ResolvedWeights, resolve_weights
 from hdrmerge.models.tiling import Precision, is_out_of_memory, run_tiled
 from hdrmerge.stack import ExposureStack
@@ -154,12 +155,14 @@ def attention_maps(
 
 
 def load_refiner(weights: ResolvedWeights, device: Device) -> Callable[[FloatArray], FloatArray]:
-    """A refiner by torch: (13, H, W) float32 to (12, H, W); see ``fusion.refine``."""
+    """A refiner by torch: folded inputs to what it says of the part within; ``fusion.refine``."""
     network = load_network(weights.path, select_device(device))
+    if not isinstance(network, Refiner):
+        raise WeightsError(f"{weights.path} holds no refiner.", "Give the weights of one.")
 
     def run(x: FloatArray) -> FloatArray:
         with torch.inference_mode():
-            return _numpy(network(torch.from_numpy(x)[None].to(_device(network)))[0])
+            return _numpy(network.within(torch.from_numpy(x)[None].to(_device(network)))[0])
 
     return run
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hdrmerge.frames import FloatArray
-from hdrmerge.fusion.refine_inputs import amount, bands_of, inputs, reference_noise
+from hdrmerge.fusion.refine_inputs import amount, inputs, reference_noise
 from hdrmerge.simulate import camera
 from hdrmerge.simulate.motion import random_mask, random_texture
 from hdrmerge.training.data import CODE_GAIN, CODE_READ, Scenes
@@ -117,7 +117,7 @@ def render_noise_patch(scenes: Scenes, config: NoiseConfig, seed: int, index: in
     slope = (MU / 8) * sigma / (1.0 + (MU / 8) * np.clip(merged, 0, 1)) / np.log1p(MU)
     share = amount(merged, np.sqrt((full / weights).mean(axis=2)))
     return NoisePatch(
-        inputs(merged, bands_of(merged, *believed), left.astype(np.float32)),
+        inputs(merged, left.astype(np.float32), believed),
         np.clip((merged - truth) / sigma, -CLIP, CLIP).transpose(2, 0, 1).astype(np.float32),
         share,
         slope.transpose(2, 0, 1).astype(np.float32),

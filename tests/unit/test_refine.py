@@ -19,8 +19,8 @@ from hdrmerge.fusion.noise import NoiseModel, estimate_noise
 from hdrmerge.fusion.radiometric import fuse
 from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.manifest import shipped
-from hdrmerge.models.portable import fold, load_portable, unfold
-from hdrmerge.models.refiner import Refiner, RefinerConfig
+from hdrmerge.models.portable import load_portable
+from hdrmerge.models.refiner import INPUTS, OUTPUTS, Refiner, RefinerConfig
 from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
 
@@ -75,7 +75,7 @@ def drawn() -> Callable[[FloatArray], FloatArray]:
 
     def run(x: FloatArray) -> FloatArray:
         with torch.inference_mode():
-            return np.asarray(network(torch.from_numpy(x)[None])[0].numpy())
+            return np.asarray(network.within(torch.from_numpy(x)[None])[0].numpy())
 
     return run
 
@@ -123,7 +123,7 @@ def test_no_value_moves_further_than_its_noise_allows() -> None:
     decisions = rejecting(slice(0, HEIGHT), slice(0, WIDTH))
     merged = fuse(stack, decisions, noise).radiance.pixels
     refined = merged.copy()
-    refine.refine(refined, decisions, stack, noise, lambda x: np.full_like(x[:12], 9))
+    refine.refine(refined, decisions, stack, noise, lambda x: np.full_like(x[:48, 33:, 33:], 9))
     model = float(noise.read[1]), float(noise.gain[1]), noise.curve
     most = 4 * refine_inputs.reference_noise(merged, *model)
     assert np.all(np.abs(refined - merged) <= most * 1.0001)
@@ -174,15 +174,109 @@ def test_sensor_colours_are_refined_as_the_sensor_saw_them() -> None:
     np.testing.assert_allclose(seen, expected, atol=2e-3)
 
 
-def test_stabilised_noise_has_a_deviation_of_one() -> None:
+MODELS = [(4e-6, 1 / 1500, 1e-5), (1e-6, 1 / 8000, 0.0), (1e-5, 1 / 500, 2e-3)]
+
+
+def in_doubles(x: FloatArray, model: tuple[float, float, float]) -> list[Any]:
+    """What the network is shown of ``x`` (H, W, 3), plainly: planes, level last."""
+    import cv2
+
+    read, gain, curve = model
+    c = max(curve, 0.01 * gain)
+    known = np.clip(x.astype(np.float64), 0, 1)
+    sigma = np.sqrt(read + gain * known + c * known**2)
+    start = 2 * np.sqrt(c * read) + gain
+    z = np.log((2 * np.sqrt(c) * sigma + 2 * c * known + gain) / start) / np.sqrt(c)
+    planes: list[Any] = []
+    for size in (3, 5, 13):
+        smooth = cv2.blur(z, (size, size))
+        planes += [np.arcsinh((z - smooth)[..., i] / 2) for i in range(3)]
+        z = smooth
+    level = np.maximum(cv2.blur(known, (17, 17)), 0) ** (1 / 2.2)
+    return planes + [level[..., i] for i in range(3)]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_inputs_are_what_the_network_has_learned_from(model: tuple[float, float, float]) -> None:
+    rng = np.random.default_rng(5)
+    x = (1.3 * rng.random((64, 90, 3)) ** 4 - 0.02).astype(np.float32)
+    x[10:20, 10:20] = 0
+    left = rng.random((64, 90)).astype(np.float32)
+    got = refine_inputs.inputs(x, left, model)
+    np.testing.assert_allclose(got[:12], in_doubles(x, model), atol=1e-4)
+    np.testing.assert_array_equal(got[12], left)
+
+
+def test_the_detail_that_is_kept_is_what_is_shown() -> None:
+    rng = np.random.default_rng(6)
+    planes = rng.random((3, 18 + 60, 18 + 80)).astype(np.float32)
+    left = np.ones((78, 98), np.float32)
+    seen, bands = refine_inputs.shown(planes, left, MODELS[0], (8, 12, 40, 48))
+    expected = np.arcsinh(refine_inputs.unfold(bands) / 2)
+    np.testing.assert_allclose(
+        refine_inputs.unfold(seen)[:9, 8:48, 12:60], expected, rtol=1e-6, atol=1e-6
+    )
+
+
+def test_detail_of_noise_has_a_deviation_of_one() -> None:
     read, gain, curve = 4e-6, 1 / 1500, 1e-5
     rng = np.random.default_rng(1)
     for level in (0.02, 0.1, 0.5):
         sigma = float(np.sqrt(read + gain * level + curve * level**2))
-        samples = (level + sigma * rng.standard_normal(20000)).astype(np.float32)
-        assert refine_inputs.stabilised(samples, read, gain, curve).std() == pytest.approx(
+        x = (level + sigma * rng.standard_normal((120, 120, 3))).astype(np.float32)
+        shown = refine_inputs.inputs(x, np.ones(x.shape[:2], np.float32), (read, gain, curve))
+        detail = 2 * np.sinh(shown[:9])
+        # what one of nine pixels is more than their mean has 8/9 of the variance
+        assert detail[:3].std() == pytest.approx((8 / 9) ** 0.5, abs=0.05)
+        assert detail[:9].reshape(3, 3, *x.shape[:2]).sum(axis=0).std() == pytest.approx(
             1, abs=0.05
         )
+
+
+def test_logarithms_and_powers_are_exact_enough() -> None:
+    from hdrmerge.fusion import refine_loops
+
+    x = np.float32(10) ** np.linspace(-20, 20, 4001, dtype=np.float32)
+    got = np.array([refine_loops.log(value) for value in x])
+    expected = np.log(x.astype(np.float64))
+    np.testing.assert_allclose(got, expected, rtol=2e-7, atol=2e-7)
+    x = np.concatenate([[0], np.float32(10) ** np.linspace(-7, 0, 2001)]).astype(np.float32)
+    got = np.array([refine_loops.encoded(value) for value in x])
+    np.testing.assert_allclose(got, x.astype(np.float64) ** (1 / 2.2), atol=1e-6)
+
+
+def test_what_is_left_of_noise_follows_trust_and_clipping() -> None:
+    """Weights are worked out in doubles, trust is the picture's own size."""
+    stack, noise = bracket()
+    rng = np.random.default_rng(7)
+    trust = (rng.random((3, HEIGHT, WIDTH)) ** 4).astype(np.float32)
+    trust[1] = 1
+    x = (1.2 * rng.random((3, HEIGHT, WIDTH)) ** 3).astype(np.float32)
+    merge = refine._Merge(x.transpose(1, 2, 0), Decisions(trust), stack, noise)
+    left, share = merge.weigh(x, np.arange(HEIGHT), np.arange(WIDTH))
+    peak, mean = x.max(axis=0).astype(np.float64), x.mean(axis=0, dtype=np.float64)
+    weights = []
+    for k, t in enumerate(stack.exposures):
+        linear = np.clip(np.clip(mean, 0, 1) * t, 0, 1)
+        variance = noise.read[k] + noise.gain[k] * linear + noise.curve * linear**2
+        weights.append(np.clip((0.97 - peak * t) / 0.07, 1e-4, 1) * t**2 / variance)
+    some = sum(w * np.where(t < 0.05, 0, t) for w, t in zip(weights, trust, strict=True))
+    expected = np.minimum(np.sqrt(weights[1] / some), 1)
+    np.testing.assert_allclose(left, expected, atol=1e-3)  # nearly clipped: what singles resolve
+    assert np.abs(left - expected).mean() < 1e-6
+    noisier = np.sqrt(sum(weights) / some).astype(np.float32)
+    expected = refine_inputs.amount(np.ascontiguousarray(x.transpose(1, 2, 0)), noisier)
+    assert 0.1 < expected.mean() < 0.9  # some are, some are not, some partly
+    np.testing.assert_allclose(share, expected, atol=1e-3)
+
+
+def test_trust_is_looked_up_between_the_pixels_of_the_proxy() -> None:
+    """A proxy that rises evenly is looked up as a plane, whatever its size; beside it, its edge."""
+    at = np.arange(300)
+    before, on = refine._between(at, 100, 300)
+    expected = np.clip((at + 0.5) / 3 - 0.5, 0, 99)
+    np.testing.assert_allclose(before + on, expected, atol=1e-5)
+    assert before.min() == 0 and before.max() <= 99 and on.min() >= 0
 
 
 def test_portable_equals_torch() -> None:
@@ -190,17 +284,34 @@ def test_portable_equals_torch() -> None:
     entry = manifest.for_model("refiner")
     assert entry is not None
     network = load_network(manifest.path(entry))
-    x = np.random.default_rng(2).standard_normal((13, 64, 96)).astype(np.float32)
+    assert isinstance(network, Refiner)
+    x = np.random.default_rng(2).standard_normal((4 * INPUTS, 65, 97)).astype(np.float32)
     with torch.inference_mode():
-        expected = network(torch.from_numpy(x)[None])[0].numpy()
+        expected = network.within(torch.from_numpy(x)[None])[0].numpy()
+    assert expected.shape == (4 * OUTPUTS, 32, 64)
     np.testing.assert_allclose(portable()(x), expected, atol=1e-4)
 
 
-def test_folding_is_torchs() -> None:
-    x = np.random.default_rng(0).standard_normal((3, 4, 6)).astype(np.float32)
-    expected = torch.nn.functional.pixel_unshuffle(torch.from_numpy(x)[None], 2)[0].numpy()
-    np.testing.assert_array_equal(fold(x), expected)
-    np.testing.assert_array_equal(unfold(fold(x)), x)
+def test_within_is_the_part_that_sees_no_border() -> None:
+    """The network was trained with borders padded; cells lie on its coarsest grid."""
+    network = Refiner(RefinerConfig((8, 8, 8))).eval()
+    whole = torch.from_numpy(
+        np.random.default_rng(3).standard_normal((1, INPUTS, 160, 192)).astype(np.float32)
+    )
+    before, after = refine.BEFORE, refine.AFTER
+    first, last = 48, 160  # a place
+    part = whole[..., first - before : 112 + after, first - before : last + after]
+    with torch.inference_mode():
+        expected = network(whole)[..., first:112, first:last]
+        folded = network.within(torch.nn.functional.pixel_unshuffle(part, 2))
+        got = torch.nn.functional.pixel_shuffle(folded, 2)
+    np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=1e-6)
+
+
+def test_unfolding_is_torchs() -> None:
+    x = np.random.default_rng(0).standard_normal((12, 4, 6)).astype(np.float32)
+    expected = torch.nn.functional.pixel_shuffle(torch.from_numpy(x)[None], 2)[0].numpy()
+    np.testing.assert_array_equal(refine_inputs.unfold(x), expected)
 
 
 def test_a_broken_portable_file_is_said(tmp_path: Path) -> None:
