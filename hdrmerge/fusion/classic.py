@@ -161,9 +161,13 @@ def _moving(evidence: FloatArray, suspect: NDArray[np.bool_]) -> FloatArray:
     moving = np.bincount(labels[strong], minlength=count) >= _FEWEST
     moving[labels[strong & suspect]] = True
     moving[0] = False
+    if not moving.any():
+        return np.zeros(evidence.shape, np.float32)
     mask = cv2.dilate(moving.astype(np.uint8)[labels], np.ones((3, 3), np.uint8))
-    _, labels, shapes, _ = cv2.connectedComponentsWithStats(1 - mask, connectivity=4)
-    island = shapes[:, cv2.CC_STAT_AREA] < min(_ISLAND, mask.size // 20)
-    island[0] = True  # the mask itself
-    mask = island.astype(np.float32)[labels]
+    _, labels = cv2.connectedComponents(1 - mask, connectivity=4, ltype=cv2.CV_32S)
+    island = np.bincount(labels.ravel()) < min(_ISLAND, mask.size // 20)
+    island[0] = False  # the mask itself
+    if island.any():
+        mask |= island.astype(np.uint8)[labels]
+    mask = mask.astype(np.float32)
     return np.asarray(cv2.GaussianBlur(mask, (0, 0), 1.0), dtype=np.float32)

@@ -78,16 +78,15 @@ def borrow(
         return found, believed
 
     best = np.zeros(lost.shape, np.float32)
-    found = fill.copy()
     results = side_by_side(lambda both: search(*both), [both for *both, _ in places])
-    for (_, place, mine), (content, believed) in zip(places, results, strict=True):
-        found[place][mine] = content[mine]
+    for (_, place, mine), (_, believed) in zip(places, results, strict=True):
         best[place][mine] = believed[mine]
     share = _softened(best)
-    some = share > 0
-    share = share[some, None]
     mixed = fill.copy()
-    mixed[some] = np.exp(np.log(fill[some]) * (1.0 - share) + np.log(found[some]) * share)
+    for (_, place, mine), (content, _) in zip(places, results, strict=True):
+        some = mine & (share[place] > 0)
+        part = share[place][some, None]
+        mixed[place][some] = fill[place][some] ** (1.0 - part) * content[some] ** part
     return mixed
 
 
@@ -107,17 +106,20 @@ def _places(lost: Mask) -> list[tuple[Window, Window, Mask]]:
     places = []
     for i in range(1, count):
         x, y, w, h = (int(v) for v in shapes[i, :4])
-
-        def window(more: int) -> Window:
-            rows = slice(max(0, y - more) * _CELL, min(height, (y + h + more) * _CELL))
-            return rows, slice(max(0, x - more) * _CELL, min(width, (x + w + more) * _CELL))
-
-        mine = labels[y : y + h, x : x + w] == i
-        large = mine.repeat(_CELL, axis=0).repeat(_CELL, axis=1)
-        rows, columns = window(0)
-        mine = large[: rows.stop - rows.start, : columns.stop - columns.start]
-        places.append((window(_AROUND), (rows, columns), mine))
+        rows, columns = _window((y, y + h), height), _window((x, x + w), width)
+        around = (
+            _window((y - _AROUND, y + h + _AROUND), height),
+            _window((x - _AROUND, x + w + _AROUND), width),
+        )
+        mine = (labels[y : y + h, x : x + w] == i).repeat(_CELL, axis=0).repeat(_CELL, axis=1)
+        mine = mine[: rows.stop - rows.start, : columns.stop - columns.start]
+        places.append((around, (rows, columns), mine))
     return places
+
+
+def _window(cells: tuple[int, int], length: int) -> slice:
+    """The pixels of ``cells``, of a line of so many."""
+    return slice(max(0, cells[0]) * _CELL, min(length, cells[1] * _CELL))
 
 
 def _within(place: Window, around: Window) -> Window:
@@ -143,7 +145,7 @@ def _search(images: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray] | Non
     while len(levels) < len(_STEPS):
         levels.insert(0, tuple(halved(image) for image in levels[0]))
     flow = np.zeros((*levels[0][2].shape, 2), np.float32)
-    share = np.zeros(())
+    share = np.zeros(flow.shape[:2], np.float32)
     for level, most, windows, alike in zip(levels, _STEPS, _WINDOWS, _ALIKE, strict=True):
         height, width = level[2].shape
         if flow.shape[:2] != (height, width):

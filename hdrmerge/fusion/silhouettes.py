@@ -72,13 +72,12 @@ def _regions(
     edge /= np.sqrt(np.square(deviation) / 5.0 + np.square(_LEAST_EDGE * np.maximum(smooth, 0.0)))
     strongest = brightest(edge)
     label = still.astype(np.int8)
+    kind = still + np.int32(2) * rejected + np.int32(3) * open_  # they exclude each other
     for least in _EDGES:
         flat = (strongest < least).astype(np.uint8)
         count, labels = cv2.connectedComponents(flat, connectivity=4)
-        of = labels.ravel()
-        stand, move, either = (
-            np.bincount(of, part.ravel(), count) for part in (still, rejected, open_)
-        )
+        kinds = np.bincount((np.int32(4) * labels + kind).ravel(), minlength=4 * count)
+        _, stand, move, either = kinds.reshape(count, 4).T
         stands = stand >= np.maximum(_WITNESSES, _WITNESS_SHARE * (move + either))
         moves = ~stands & (move >= _FEWEST) & (move * _AT_MOST >= either)
         stands[0] = moves[0] = False  # the edges
