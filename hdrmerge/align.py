@@ -150,25 +150,25 @@ def _proxy(frame: Frame, factor: int) -> Proxy:
     """The frame's luma reduced by a whole factor, display-encoded and rounded to 8 bit."""
     import cv2
 
-    height, width = (max(1, n // factor) for n in frame.shape)
-    pixels = frame.pixels
-    if factor > 1:
-        part = pixels[: height * factor, : width * factor]
-        pixels = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    pixels = frame.reduced(factor)
     if pixels.dtype != np.uint8:
         values = np.clip(frame.fraction(pixels), 0, 1)
         if frame.encoding == "linear":
             values = np.sqrt(values)
         pixels = np.round(values * 255).astype(np.uint8)
     luma = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    brightest = cv2.max(cv2.max(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
-    usable = (brightest < 250) & (luma > 3)
+    red, green, blue = cv2.split(pixels)
+    usable = (cv2.max(cv2.max(red, green), blue) < 250) & (luma > 3)
     return Proxy(luma, usable.astype(np.uint8) * np.uint8(255))
 
 
 def _estimate(reference: _View, frame: _View, unaligned: Matrix, still: float) -> _Estimate:
     """The richest model that is sure and that held-out tiles prefer to ``unaligned``."""
-    tones = match_tones(frame.levels[0].codes[::3, ::3], reference.levels[0].codes[::3, ::3])
+    counts = [
+        np.bincount(view.levels[0].codes[::3, ::3].ravel(), minlength=256)
+        for view in (frame, reference)
+    ]
+    tones = match_tones(counts[0], counts[1])
     starts = match_features(reference.features, frame.features, tones)
     starts += [_search(reference, frame, unaligned), unaligned]
     starts = _distinct([h for h in starts if is_plausible(h, reference.shape)], reference.shape)
@@ -294,7 +294,7 @@ def _dissent(
     ``_best``, a tile's say is bounded. When a hand shook, nearly all gain; before a tripod, an
     object that moves gains what everything else loses.
     """
-    where = np.minimum(pair.usable, pair.usable_at(frame, unaligned))
+    where = pair.usable & pair.usable_at(frame, unaligned)
     before = pair.cost(unaligned, where)
     gain = np.zeros_like(before)
     black = pair.checkerboard()

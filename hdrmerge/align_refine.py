@@ -10,7 +10,8 @@ each tile may differ by an offset of its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +21,10 @@ from hdrmerge.frames import FloatArray, Matrix
 Model = Literal["homography", "affine", "translation"]
 Float64 = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
+Counts = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _SIGMA = 0.7  # px of the Gaussian before gradients: makes them hold over a pixel's distance
-_TUKEY = 4.0  # a residual this many standard deviations large is another object
 _BINS = 16  # of the reference's codes, in which the residual's deviation is measured
 _SAMPLES = 40_000  # residuals that it is measured on
 _FLOOR = 0.3  # codes: no residual is surer than rounding
@@ -36,13 +37,28 @@ _PARAMETERS: dict[Model, list[int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Proxy:
     """A small picture of a frame: display codes (h, w) uint8, and 255 where they are usable
     (no channel clipped, not black)."""
 
     codes: Bytes
     usable: Bytes
+
+    @cached_property
+    def inner(self) -> Bytes:
+        """255 where a pixel and all within 2 px of it are usable."""
+        import cv2
+
+        return np.asarray(cv2.erode(self.usable, np.ones((5, 5), np.uint8)), np.uint8)
+
+    @cached_property
+    def smooth(self) -> FloatArray:
+        """The codes as a reference's are looked at."""
+        import cv2
+
+        blurred = cv2.GaussianBlur(self.codes.astype(np.float32), (0, 0), _SIGMA)
+        return np.asarray(blurred, np.float32)
 
     def half(self) -> Proxy:
         """Area-averaged to half the size; a pixel is usable where all it was made of are."""
@@ -92,13 +108,12 @@ class Step:
         return np.asarray(np.sqrt(np.maximum(variance, 0)))
 
 
-def match_tones(frame: Bytes, reference: Bytes) -> FloatArray:
+def match_tones(frame: Counts, reference: Counts) -> FloatArray:
     """(256,) float32: the reference's code for each code of the frame, from equal ranks in the
-    histograms of samples that show the same scene: ranks agree under any exposure and response."""
+    counts (256,) of codes that show the same scene: ranks agree under any exposure and response."""
     ranks = []
-    for codes in (frame, reference):
-        counts = np.bincount(codes.ravel(), minlength=256).astype(np.float64)
-        total = np.cumsum(counts)
+    for counts in (frame, reference):
+        total = np.cumsum(counts, dtype=np.float64)
         ranks.append((total - 0.5 * counts) / max(total[-1], 1.0))
     present = np.concatenate([[True], np.diff(ranks[1]) > 0])
     tones = np.interp(ranks[0], ranks[1][present], np.arange(256.0)[present])
@@ -114,49 +129,42 @@ class Pair:
     def __init__(self, reference: Proxy, frame: Proxy, homography: Matrix) -> None:
         import cv2
 
+        from hdrmerge.align_loops import PAD
+
         self.shape = h, w = reference.codes.shape
         self.tile = int(min(np.clip(2 ** int(np.log2(max(min(h, w) / 16, 1))), 8, 32), h, w))
-        seen = self.usable_at(frame, homography)
-        both = (seen > 0) & (cv2.erode(reference.usable, np.ones((5, 5), np.uint8)) > 0)
-        rough = _warp(frame.codes, homography, self.shape, cv2.INTER_NEAREST)
-        tones = match_tones(rough[both], reference.codes[both])
-        self.usable: FloatArray = both.astype(np.float32)
-        self.seen: Mask = self.total(seen) > 0.25 * self.tile**2
-        self._levels = reference.codes
-        self._frame = cv2.GaussianBlur(cv2.LUT(frame.codes, tones), (0, 0), _SIGMA)
-        self._reference = cv2.GaussianBlur(reference.codes.astype(np.float32), (0, 0), _SIGMA)
-        self._gx = cv2.Sobel(self._reference, cv2.CV_32F, 1, 0, scale=1 / 8)
-        self._gy = cv2.Sobel(self._reference, cv2.CV_32F, 0, 1, scale=1 / 8)
-        self.precision: FloatArray = np.zeros_like(self._reference)  # 1 / deviation, a pixel
-        self._latest: tuple[bytes, FloatArray] | None = None
+        self._reference = reference
+        self.usable, self._seen, counts = self._overlap(frame, homography)
+        tones = match_tones(counts[0], counts[1])
+        wide = cv2.copyMakeBorder(frame.codes, PAD, PAD, PAD, PAD, cv2.BORDER_REPLICATE)
+        self._frame = cv2.GaussianBlur(cv2.LUT(wide, tones), (0, 0), _SIGMA)
+        self.precision: FloatArray = np.zeros(256, np.float32)  # 1 / deviation, of a code
+        self._residuals: FloatArray = np.empty(self.shape, np.float32)
+        self._latest = b""
 
-    def usable_at(self, frame: Proxy, homography: Matrix) -> FloatArray:
-        """1 where the frame shows usable pixels, and no others next to them, else 0."""
-        import cv2
+    @property
+    def seen(self) -> Mask:
+        """(T,) bool: tiles of which the frame shows usable pixels on a quarter or more."""
+        return np.asarray(self.total(self._seen) > 0.25 * self.tile**2)
 
-        inner = cv2.erode(frame.usable, np.ones((5, 5), np.uint8))
-        seen = _warp(inner, homography, self.shape, cv2.INTER_NEAREST)
-        return np.asarray(seen > 0, dtype=np.float32)
+    def usable_at(self, frame: Proxy, homography: Matrix) -> Bytes:
+        """1 where frame and reference show usable pixels, and no others next to them, else 0."""
+        return self._overlap(frame, homography)[0]
+
+    def _overlap(self, frame: Proxy, homography: Matrix) -> tuple[Bytes, Bytes, Counts]:
+        from hdrmerge.align_loops import overlap
+
+        both, seen = np.empty(self.shape, np.uint8), np.empty(self.shape, np.uint8)
+        counts = np.zeros((2, 256), np.int64)
+        ours = self._reference
+        matrix = np.ascontiguousarray(homography, dtype=np.float64)
+        overlap(frame.codes, frame.inner, ours.codes, ours.inner, matrix, both, seen, counts)
+        return both, seen, counts
 
     def signal(self, homography: Matrix) -> Float64:
         """(T, 2, 2): structure tensors between the two pictures' gradients instead of within the
         reference's. Their noise is independent, so what remains is texture that both see."""
-        import cv2
-
-        r = self._residual(homography)
-        weight = self._weight(r)
-        gx = self._gx + cv2.Sobel(r, cv2.CV_32F, 1, 0, scale=1 / 8)
-        gy = self._gy + cv2.Sobel(r, cv2.CV_32F, 0, 1, scale=1 / 8)
-        wx, wy = weight * self._gx, weight * self._gy
-        s = np.maximum(self.total(weight), 1e-12)
-        mx, my = self.total(wx), self.total(wy)
-        nx, ny = self.total(weight * gx), self.total(weight * gy)
-        out = np.empty((s.size, 2, 2))
-        out[:, 0, 0] = self.total(wx * gx) - mx * nx / s
-        out[:, 1, 1] = self.total(wy * gy) - my * ny / s
-        out[:, 0, 1] = self.total(wx * gy) - mx * ny / s
-        out[:, 1, 0] = self.total(wy * gx) - my * nx / s
-        return (out + out.transpose(0, 2, 1)) / 2
+        return _centred(self._sums(homography, across=True))[0]
 
     def checkerboard(self) -> Mask:
         """(T,) bool: tiles on the black squares of a board whose squares are 2 x 2 tiles."""
@@ -167,83 +175,90 @@ class Pair:
     def measure_noise(self, homography: Matrix) -> float:
         """Set the residual's deviation, as a function of the reference's code, from the residuals
         at ``homography``; returns its mean over the usable pixels (inf without any)."""
-        import cv2
+        from hdrmerge.align_loops import deviations
 
         residual = self._residual(homography)
         step = max(1, int((residual.size / _SAMPLES) ** 0.5))
-        pick = (slice(None, None, step), slice(None, None, step))
-        used = self.usable[pick] > 0
-        codes, sizes = self._levels[pick][used], np.abs(residual[pick][used])
-        if codes.size < 4 * _BINS:
+        groups = np.empty((2, _BINS))
+        if deviations(residual, self._reference.codes, self.usable, step, groups) < 4 * _BINS:
             self.precision[:] = 0
             return float("inf")
-        groups = np.array_split(np.argsort(codes, kind="stable"), _BINS)
-        sigma = np.maximum([1.4826 * float(np.median(sizes[g])) for g in groups], _FLOOR)
-        of_code = np.interp(np.arange(256), [float(codes[g].mean()) for g in groups], sigma)
-        self.precision = cv2.LUT(self._levels, (1 / of_code).astype(np.float32))
+        sigma = np.maximum(1.4826 * groups[1], _FLOOR)
+        self.precision = (1 / np.interp(np.arange(256), groups[0], sigma)).astype(np.float32)
         return float(sigma.mean())
 
-    def cost(self, homography: Matrix, where: FloatArray) -> Float64:
+    def cost(self, homography: Matrix, where: Bytes) -> Float64:
         """(T,) Tukey's loss (0..1 a pixel) of the residuals, summed over each tile's ``where``."""
-        keep = self._keep(self._residual(homography))
-        return self.total(where * (1 - keep * keep * keep))
+        from hdrmerge.align_loops import losses
+
+        out = np.zeros(self._tiles())
+        residual = self._residual(homography)
+        losses(residual, self._reference.codes, where, self.precision, self.tile, out)
+        return out.ravel()
 
     def tiles(self, homography: Matrix) -> Tiles:
         """The normal equations of a small further displacement, freed of each tile's offset."""
-        r = self._residual(homography)
-        weight = self._weight(r)
-        wx, wy = weight * self._gx, weight * self._gy
-        total = self.total
-        s = np.maximum(total(weight), 1e-12)
-        mx, my, mr = total(wx), total(wy), total(weight * r)
-        a = np.empty((s.size, 2, 2))
-        a[:, 0, 0] = total(wx * self._gx) - mx * mx / s
-        a[:, 1, 1] = total(wy * self._gy) - my * my / s
-        a[:, 0, 1] = a[:, 1, 0] = total(wx * self._gy) - mx * my / s
-        b = np.stack([total(wx * r) - mx * mr / s, total(wy * r) - my * mr / s], axis=1)
-        return Tiles(self._centres(), a, b)
+        return Tiles(self._centres(), *_centred(self._sums(homography, across=False)))
+
+    def _sums(self, homography: Matrix, *, across: bool) -> Float64:
+        """(T, 12): see ``align_loops.sums``."""
+        from hdrmerge.align_loops import sums
+
+        out = np.zeros((*self._tiles(), 12))
+        sums(
+            self._residual(homography),
+            self._reference.smooth,
+            self._reference.codes,
+            self.usable,
+            self.precision,
+            self.tile,
+            across,
+            out,
+        )
+        return out.reshape(-1, 12)
+
+    def _tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles; a margin smaller than one on the right and below is left
+        out."""
+        return self.shape[0] // self.tile, self.shape[1] // self.tile
 
     def _centres(self) -> Float64:
-        h, w = (n // self.tile for n in self.shape)
+        h, w = self._tiles()
         y, x = np.mgrid[:h, :w] * float(self.tile) + (self.tile - 1) / 2
         n = _normaliser(self.shape)
         return np.stack([n[0, 0] * x.ravel() + n[0, 2], n[1, 1] * y.ravel() + n[1, 2]], axis=1)
 
     def _residual(self, homography: Matrix) -> FloatArray:
-        import cv2
+        from hdrmerge.align_loops import residual
 
         key = homography.tobytes()
-        if self._latest is None or self._latest[0] != key:
-            warped = _warp(self._frame, homography, self.shape, cv2.INTER_CUBIC)
-            self._latest = key, np.asarray(cv2.subtract(warped, self._reference))
-        return self._latest[1]
+        if self._latest != key:
+            matrix = np.ascontiguousarray(homography, dtype=np.float64)
+            residual(self._frame, self._reference.smooth, matrix, self._residuals)
+            self._latest = key
+        return self._residuals
 
-    def _weight(self, residual: FloatArray) -> FloatArray:
-        """Tukey's weight of each pixel over the residual's variance."""
-        weight = self._keep(residual)
-        weight *= weight
-        weight *= self.usable
-        weight *= self.precision
-        weight *= self.precision
-        return weight
-
-    def _keep(self, residual: FloatArray) -> FloatArray:
-        """1 - (z / c)^2 floored at 0, for residuals of z standard deviations."""
-        z = residual * self.precision
-        z *= np.float32(1 / _TUKEY)
-        z *= z
-        np.subtract(1, z, out=z)
-        return np.asarray(np.maximum(z, 0, out=z))
-
-    def total(self, values: NDArray[Any]) -> Float64:
-        """(T,) sums over tiles; a margin smaller than a tile on the right and below is left out."""
+    def total(self, values: Bytes) -> Float64:
+        """(T,) sums over tiles."""
         import cv2
 
         t = self.tile
-        h, w = (n // t for n in self.shape)
-        part = values[: h * t, : w * t].astype(np.float32, copy=False)
+        h, w = self._tiles()
+        part = values[: h * t, : w * t].astype(np.float32)
         means = cv2.resize(part, (w, h), interpolation=cv2.INTER_AREA)
         return np.asarray(means, dtype=np.float64).ravel() * (t * t)
+
+
+def _centred(sums: Float64) -> tuple[Float64, Float64]:
+    """Symmetric structure tensors (T, 2, 2) and gradient-weighted residuals (T, 2) about each
+    tile's means, from ``align_loops.sums``."""
+    s, mx, my, nx, ny, mr, xx, yy, xy, yx, xr, yr = sums.T
+    s = np.maximum(s, 1e-12)
+    a = np.empty((s.size, 2, 2))
+    a[:, 0, 0] = xx - mx * nx / s
+    a[:, 1, 1] = yy - my * ny / s
+    a[:, 0, 1] = a[:, 1, 0] = (xy - mx * ny / s + yx - my * nx / s) / 2
+    return a, np.stack([xr - mx * mr / s, yr - my * mr / s], axis=1)
 
 
 def solve(
@@ -260,40 +275,23 @@ def solve(
     neighbours' common errors count. With ``signal`` (see ``Pair.signal``) noise is not taken for
     texture that would make the answer sure; it is infinite where there is nothing else.
     """
-    j = _jacobian(tiles.centres, model) * (max(shape) / 2)
+    from hdrmerge.align_loops import agree
+
+    j = np.ascontiguousarray(_jacobian(tiles.centres, model) * (max(shape) / 2))
     count = j.shape[2]
-    a, b = tiles.a, tiles.b
-    aj = a @ j
-    size = np.trace(a, axis1=1, axis2=2)
-    base = (size > 0).astype(np.float64) if use is None else (use & (size > 0)).astype(np.float64)
-    inverse = np.linalg.inv(a + (1e-3 + 1e-2 * size)[:, None, None] * np.eye(2))
-    weight = base
-    for _ in range(_ROUNDS):
-        weighted = (weight[:, None, None] * j).reshape(-1, count).T
-        normal = weighted @ aj.reshape(-1, count)
-        normal += np.eye(count) * (1e-9 * np.trace(normal) + 1e-12)
-        p = -np.linalg.solve(normal, weighted @ b.ravel())
-        left = b + aj @ p  # what a tile still wants
-        q = (left * (inverse @ left[..., None])[..., 0]).sum(axis=1)
-        informed = q[(base > 0) & (size > 1)]
-        spread = max(float(np.median(informed)) / 1.386, 1.0) if informed.size else 1.0
-        weight = base / (1 + q / (6 * spread)) ** 2
-    scores = weight[:, None] * (left[:, None, :] @ j)[:, 0]
+    base = np.trace(tiles.a, axis1=1, axis2=2) > 0
+    base = (base if use is None else use & base).astype(np.float64)
+    p, weight = np.empty(count), np.empty(len(base))
+    normal, scatter = np.empty((count, count)), np.empty((count, count))
+    agree(j, tiles.a, tiles.b, base, _ROUNDS, p, weight, normal, scatter)
     if signal is not None:
-        seen = weighted @ (signal @ j).reshape(-1, count)
+        seen = (weight[:, None, None] * j).reshape(-1, count).T @ (signal @ j).reshape(-1, count)
         share = np.linalg.eigvals(np.linalg.solve(normal, seen)).real
         if share.min() < _SIGNAL:
             return Step(model, p, np.full((count, count), np.inf))
         normal = seen
     back = np.linalg.inv(normal)
-    return Step(model, p, back @ (scores.T @ scores) @ back)
-
-
-def _warp(image: NDArray[Any], homography: Matrix, shape: tuple[int, ...], kernel: int) -> Any:
-    import cv2
-
-    h, w = shape
-    return cv2.warpPerspective(image, homography, (w, h), flags=kernel | cv2.WARP_INVERSE_MAP)
+    return Step(model, p, back @ scatter @ back)
 
 
 def _normaliser(shape: tuple[int, ...]) -> Matrix:
