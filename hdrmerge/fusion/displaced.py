@@ -155,7 +155,11 @@ def _search(images: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray] | Non
 
 
 def _moved(
-    images: Sequence[FloatArray], most: int, flow: FloatArray, windows: Sequence[int], alike: float
+    images: Sequence[FloatArray],
+    most: int,
+    flow: FloatArray,
+    windows: tuple[int, int, int],
+    alike: float,
 ) -> tuple[FloatArray, FloatArray]:
     """``flow`` (h, w, 2), in cells, and the best steps of up to ``most`` cells each way from there;
     their shares (h, w) of the votes."""
@@ -176,7 +180,7 @@ def _moved(
         1.0 - still,
         votes,
         np.stack(every),
-        np.array(windows),
+        windows,
         moved,
         most,
         np.float32(alike),

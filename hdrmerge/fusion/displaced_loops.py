@@ -21,7 +21,7 @@ def best_steps(
     free: FloatArray,
     votes: FloatArray,
     scales: FloatArray,
-    windows: NDArray[np.int64],
+    windows: tuple[int, int, int],
     start: NDArray[np.int64],
     most: int,
     alike: np.float32,
@@ -35,25 +35,36 @@ def best_steps(
     A cell of ``seen`` (3, h, w) agrees with one of ``there`` as far as their mean difference is
     less than ``alike``, and not at all beyond the border; ``free`` (h, w) tells where things may
     have gone to, ``votes`` (h, w) who has a say. Agreement is averaged over windows of the radii
-    ``windows`` (n,), mirrored at the border as OpenCV does, and weighed by ``scales`` (n, h, w).
+    ``windows``, mirrored at the border as OpenCV does, and weighed by ``scales`` (3, h, w).
     """
     height, width = votes.shape
-    margin = windows.max()
+    margin = max(windows[0], windows[1], windows[2])
     across, down = _mirrored(width, margin), _mirrored(height, margin)
-    sums = np.zeros((height, len(across) + 1), np.int32)  # of the cells before, in each row
-    total = np.zeros((len(down) + 1, len(across) + 1), np.int32)  # and above
-    side = 2 * most + 1
-    best[:] = -np.inf
-    found = np.zeros((height, width), np.int32)
-    share = np.empty(width, np.float32)
+    stride = len(across) + 1
+    sums = np.zeros((height, stride), np.int32)  # of the cells before, in each row
+    total = np.zeros((len(down) + 3) * stride, np.int32)  # and above; to be read beyond its end
+    # planes are as wide as the sums, so that one loop passes over all of their rows
+    weights = np.zeros((3, height, stride), np.float32)
+    for n in range(3):
+        area = _ONE / (_UNIT * np.float32((2 * windows[n] + 1) ** 2))
+        weights[n, :, :width] = scales[n] * area
+    one, two, three = weights[0].ravel(), weights[1].ravel(), weights[2].ravel()
+    a1, b1, c1, d1 = _corners(total, stride, margin, windows[0])
+    a2, b2, c2, d2 = _corners(total, stride, margin, windows[1])
+    a3, b3, c3, d3 = _corners(total, stride, margin, windows[2])
+    most_agree = np.full(height * stride, -np.inf, np.float32)
+    found = np.zeros(height * stride, np.int32)
     match = np.empty(width, np.int32)
-    area = np.empty(len(windows), np.float32)
-    for n in range(len(windows)):
-        area[n] = _ONE / (_UNIT * np.float32((2 * windows[n] + 1) ** 2))
+    some = np.zeros(height, np.bool_)  # rows of which any cell votes
+    for y in range(height):
+        for x in range(width):
+            some[y] |= votes[y, x] > _ZERO
     part = _ONE / (np.float32(3.0) * alike)
     for dy in range(-most, most + 1):
         for dx in range(-most, most + 1):
             for y in range(height):
+                if not some[y]:
+                    continue
                 for x in range(width):
                     match[x] = 0
                     if votes[y, x] <= _ZERO:
@@ -74,29 +85,36 @@ def best_steps(
                     so_far += match[across[i]]
                     sums[y, i + 1] = so_far
             for i in range(len(down)):
-                for x in range(sums.shape[1]):
-                    total[i + 1, x] = total[i, x] + sums[down[i], x]
+                here = i * stride
+                for x in range(stride):
+                    total[here + stride + x] = total[here + x] + sums[down[i], x]
             penalty = stay * np.float32(dx * dx + dy * dy)
-            step = np.int32((dy + most) * side + dx + most)
-            for y in range(height):
-                share[:] = -penalty
-                for n in range(len(windows)):
-                    near, far = margin - windows[n], margin + windows[n] + 1
-                    top, bottom = total[y + near], total[y + far]
-                    weight, scale = scales[n, y], area[n]
-                    for x in range(width):
-                        inside = np.int32(  # sums may have overflown, this difference does not
-                            (bottom[x + far] - top[x + far]) - (bottom[x + near] - top[x + near])
-                        )
-                        share[x] += np.float32(inside) * (scale * weight[x])
-                for x in range(width):
-                    better = share[x] > best[y, x]
-                    best[y, x] = share[x] if better else best[y, x]
-                    found[y, x] = step if better else found[y, x]
+            step = np.int32((dy + most) * (2 * most + 1) + dx + most)
+            for i in range(height * stride):
+                # sums may have overflown, these differences do not
+                share = np.float32(np.int32(d1[i] - c1[i] - b1[i] + a1[i])) * one[i]
+                share += np.float32(np.int32(d2[i] - c2[i] - b2[i] + a2[i])) * two[i]
+                share += np.float32(np.int32(d3[i] - c3[i] - b3[i] + a3[i])) * three[i]
+                share -= penalty
+                better = share > most_agree[i]
+                most_agree[i] = share if better else most_agree[i]
+                found[i] = step if better else found[i]
     for y in range(height):
         for x in range(width):
-            start[0, y, x] += found[y, x] % side - most
-            start[1, y, x] += found[y, x] // side - most
+            step = found[y * stride + x]
+            best[y, x] = most_agree[y * stride + x]
+            start[0, y, x] += step % (2 * most + 1) - most
+            start[1, y, x] += step // (2 * most + 1) - most
+
+
+@compiled
+def _corners(
+    total: NDArray[np.int32], stride: int, margin: int, radius: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Sums above and left of the corners of the windows about each cell."""
+    near, far = margin - radius, margin + radius + 1
+    top, bottom = total[near * stride :], total[far * stride :]
+    return top[near:], top[far:], bottom[near:], bottom[far:]
 
 
 @compiled

@@ -10,6 +10,7 @@ import pytest
 
 from hdrmerge.frames import CaptureSettings, FloatArray, Frame
 from hdrmerge.fusion.displaced import borrow
+from hdrmerge.fusion.displaced_loops import best_steps
 from hdrmerge.fusion.radiometric import unclipped
 from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
@@ -93,3 +94,33 @@ def test_nothing_lost_nothing_sought() -> None:
     fill = np.full(truth.shape, 2.0, np.float32)
     kept = borrow(stack, linear, [unclipped(x) for x in linear], np.ones_like(trust), fill)
     assert kept is fill
+
+
+@pytest.mark.parametrize(("height", "width"), [(17, 23), (4, 9), (1, 30)])
+def test_the_best_step_is_the_one_most_votes_agree_on(height: int, width: int) -> None:
+    """Every step's share by the formula, written out; the kernel keeps the best of each cell."""
+    rng = np.random.default_rng(7)
+    seen, there = rng.random((2, 3, height, width))
+    free = rng.random((height, width))
+    votes = rng.random((height, width)) * (rng.random((height, width)) < 0.4)
+    scales = rng.uniform(0.5, 30.0, (3, height, width))
+    start = rng.integers(-2, 3, (2, height, width))
+    windows, most, alike, stay = (1, 2, 6), 2, 0.4, 1e-3
+    y, x = np.mgrid[:height, :width]
+    each = range(-most, most + 1)
+    steps = [(dx, dy) for dy in each for dx in each]
+    shares = []
+    for dx, dy in steps:
+        u, v = x + start[0] + dx, y + start[1] + dy
+        inside = (u >= 0) & (v >= 0) & (u < width) & (v < height)
+        u, v = u.clip(0, width - 1), v.clip(0, height - 1)
+        differs = np.abs(seen - there[:, v, u]).mean(axis=0) / alike
+        match = np.maximum(1 - differs, 0) * free[v, u] * votes * inside
+        means = [cv2.blur(match, (2 * r + 1, 2 * r + 1)) for r in windows]
+        shares.append((np.stack(means) * scales).sum(axis=0) - stay * (dx**2 + dy**2))
+    chosen = np.argmax(shares, axis=0)
+    moved, best = start.copy(), np.empty((height, width), np.float32)
+    single = (image.astype(np.float32) for image in (seen, there, free, votes, scales))
+    best_steps(*single, windows, moved, most, np.float32(alike), np.float32(stay), best)
+    assert np.allclose(best, np.max(shares, axis=0), rtol=1e-5, atol=1e-4)
+    assert np.array_equal(moved - start, np.array(steps)[chosen].transpose(2, 0, 1))
