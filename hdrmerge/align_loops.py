@@ -11,12 +11,18 @@ from hdrmerge.frames import FloatArray
 Float64 = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int32]
+Longs = NDArray[np.uint64]
 
 PAD = 2  # pixels that a frame is enlarged by on each side before it is sampled
 _ZERO, _ONE, _TWO, _THREE = np.float32(0), np.float32(1), np.float32(2), np.float32(3)
 _EIGHTH = np.float32(1 / 8)
 _UNLIKE = np.float32(1 / 4)  # Tukey's 1 / c: a residual of more deviations is another object
 _A = np.float32(-0.75)  # slope of the cubic kernel one pixel away, as OpenCV has it
+
+_FAR, _INDEX = np.int64(2**62), np.int64(2**32 - 1)
+_PAIRS, _FOURS = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
+_EIGHTS, _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
+_S1, _S2, _S4, _S56 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
 
 
 @compiled
@@ -131,6 +137,39 @@ def residual(frame: FloatArray, reference: FloatArray, matrix: Float64, out: Flo
 
 
 @compiled
+def _nearest(matrix: Float64, y: int, shape: tuple[int, int], column: Ints, row: Ints) -> None:
+    """The pixels of a frame of ``shape`` nearest to row ``y``: columns less the pixels' own, and
+    rows, -1 outside."""
+    a, b, c = matrix[0, 0], matrix[1, 0], matrix[2, 0]
+    p = matrix[0, 1] * y + matrix[0, 2]
+    q = matrix[1, 1] * y + matrix[1, 2]
+    r = matrix[2, 1] * y + matrix[2, 2]
+    bottom, right = np.float64(shape[0]), np.float64(shape[1])
+    for x in range(column.size):
+        at = np.float64(x)
+        scale = 1.0 / (c * at + r)
+        u = (a * at + p) * scale + 0.5
+        v = (b * at + q) * scale + 0.5
+        inside = (u >= 0.0) & (v >= 0.0) & (u < right) & (v < bottom)
+        column[x] = np.int32(u if inside else 0.0) - np.int32(x if inside else 0)
+        row[x] = np.int32(v if inside else -1.0)
+
+
+@compiled
+def _shown(inner: Bytes, usable: Bytes, seen: Bytes, both: Bytes) -> None:
+    for i in range(seen.size):
+        shown = np.uint8(inner[i] > 0)
+        seen[i] = shown
+        both[i] = shown & np.uint8(usable[i] > 0)
+
+
+@compiled
+def _count(codes: Bytes, weights: Bytes, table: Ints) -> None:
+    for i in range(codes.size):
+        table[i & 3, codes[i]] += np.int32(weights[i])
+
+
+@compiled
 def overlap(
     codes: Bytes,
     inner: Bytes,
@@ -148,31 +187,25 @@ def overlap(
     pixel is, ``both``: where the reference's is too; ``counts`` (2, 256): the codes there.
     """
     height, width = both.shape
-    rows, columns = codes.shape
-    a, b, c = matrix[0, 0], matrix[1, 0], matrix[2, 0]
-    place = np.empty(width, np.int32)
+    column, row = np.empty(width, np.int32), np.empty(width, np.int32)
+    table = np.zeros((8, 256), np.int32)  # four each: neighbours, often alike, need not wait
     for y in range(height):
-        p = matrix[0, 1] * y + matrix[0, 2]
-        q = matrix[1, 1] * y + matrix[1, 2]
-        r = matrix[2, 1] * y + matrix[2, 2]
-        for x in range(width):
-            at = np.float64(x)
-            scale = 1.0 / (c * at + r)
-            u = (a * at + p) * scale + 0.5
-            v = (b * at + q) * scale + 0.5
-            inside = (u >= 0.0) & (v >= 0.0) & (u < columns) & (v < rows)
-            u = u if inside else 0.0
-            v = v if inside else 0.0
-            i, j = np.int32(u), np.int32(v)
-            place[x] = j * np.int32(columns) + i if inside else np.int32(-1)
-        for x in range(width):
-            k = place[x]
-            shown = k >= 0 and inner.ravel()[k] > 0
-            seen[y, x] = shown
-            both[y, x] = shown and usable[y, x] > 0
-            if both[y, x]:
-                counts[0, codes.ravel()[k]] += 1
-                counts[1, reference[y, x]] += 1
+        _nearest(matrix, y, codes.shape, column, row)
+        n = 0
+        while n < width:
+            start, shift, line = n, column[n], row[n]
+            while n < width and column[n] == shift and row[n] == line:
+                n += 1
+            if line < 0:
+                seen[y, start:n] = 0
+                both[y, start:n] = 0
+                continue
+            left, right = start + shift, n + shift
+            _shown(inner[line, left:right], usable[y, start:n], seen[y, start:n], both[y, start:n])
+            _count(codes[line, left:right], both[y, start:n], table[:4])
+        _count(reference[y], both[y], table[4:])
+    counts[0] = table[:4].sum(axis=0)
+    counts[1] = table[4:].sum(axis=0)
 
 
 @compiled
@@ -456,3 +489,42 @@ def agree(
             for i in range(count):
                 for k in range(count):
                     scatter[i, k] += right[i] * right[k]
+
+
+@compiled
+def _bits(word: np.uint64) -> np.int64:
+    """How many bits are set; a form in which the compiler knows the processor's instruction."""
+    word -= (word >> _S1) & _PAIRS
+    word = (word & _FOURS) + ((word >> _S2) & _FOURS)
+    word = (word + (word >> _S4)) & _EIGHTS
+    return np.int64((word * _BYTES) >> _S56)
+
+
+@compiled
+def _distances(words: Longs, others: Longs, out: NDArray[np.int64]) -> None:
+    """How many bits of ``words`` (4,) differ from each of ``others`` (4, N): ``out`` (N,)."""
+    a, b, c, d = words[0], words[1], words[2], words[3]
+    e, f, g, h = others[0], others[1], others[2], others[3]
+    for i in range(out.size):
+        out[i] = _bits(a ^ e[i]) + _bits(b ^ f[i]) + _bits(c ^ g[i]) + _bits(d ^ h[i])
+
+
+@compiled
+def nearest(
+    ours: Longs, theirs: Longs, first: NDArray[np.int64], second: NDArray[np.int64]
+) -> None:
+    """For each of ``ours`` (M, 4) the nearest of ``theirs`` (4, N) in Hamming distance, the first
+    of them, into ``first`` (M,), and for each of theirs ``second`` (N,) of ours."""
+    distance = np.empty(second.size, np.int64)
+    second[:] = _FAR
+    for i in range(first.size):
+        _distances(ours[i], theirs, distance)
+        best = _FAR
+        for k in range(second.size):
+            here = (distance[k] << 32) + k
+            there = (distance[k] << 32) + i
+            best = here if here < best else best
+            second[k] = there if there < second[k] else second[k]
+        first[i] = best & _INDEX
+    for k in range(second.size):
+        second[k] &= _INDEX
