@@ -30,7 +30,7 @@ Refined = tuple[Place, Picture, int]  # where, its pixels, how many of them have
 
 BEFORE, AFTER = 36, 30  # pixels above and left, below and right of a place that the network sees
 CELL = 8  # pixels a side: what is refined or not, and the step of the network's coarsest grid
-TILE = 512  # pixels a side of a place, at most; a multiple of a cell, more than is seen around it
+TILE = 384  # pixels a side of a place, at most; a multiple of a cell, more than is seen around it
 _LOOK = 256  # pixels a side in which noise is looked for at once; a multiple of a cell
 _AROUND = 6  # cells that a place costs more on two sides together, as measured
 _FEWEST = 5.0  # pixels' worth of noise that make a cell worth refining
@@ -151,7 +151,7 @@ def _between(at: NDArray[np.intp], proxy: int, whole: int) -> tuple[NDArray[np.i
 def _noisy_cells(merge: _Merge) -> Mask:
     """Which cells of the picture are noisy enough to refine, told by a quarter of its pixels."""
     height, width = merge.stack.shape
-    rejected = 1.0 - np.minimum.reduce(np.delete(merge.trust, merge.stack.reference, axis=0))
+    rejected = np.float32(1.0) - merge.trust.min(axis=0)  # the reference's is all 1
     cells = np.zeros((-(-height // CELL), -(-width // CELL)), np.bool_)
     tiles = [
         (slice(top, min(top + _LOOK, height)), slice(left, min(left + _LOOK, width)))
