@@ -33,7 +33,7 @@ ALLOWED = {
 TORCH_FREE = ("models/manifest.py", "models/__init__.py", "models/registry.py")
 
 # What a part of the package may import of the others, besides its own.
-NOUNS = {"__init__", "errors", "config", "frames", "report", "threads"}
+NOUNS = {"__init__", "compiled", "errors", "config", "frames", "report", "threads"}
 LAYERS = {
     "errors": set(),
     "threads": set(),

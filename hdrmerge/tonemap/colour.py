@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.config import Colour
-from hdrmerge.frames import FloatArray, thrice
+from hdrmerge.frames import FloatArray
 
 REC709_LUMINANCE = np.array([0.2126, 0.7152, 0.0722], dtype=np.float32)
 # Rec.709 to the cones' responses under D65, and these, compressed, to IPT (Ebner, Fairchild 1998)
@@ -28,16 +28,19 @@ Carry = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
 
 
 def carrier(
-    colour: Colour, saturation: float, luminance: FloatArray, shown: FloatArray, maximum: float
-) -> Carry:
-    """How colour is carried.
+    colour: Colour,
+    saturation: float,
+    samples: Callable[[], tuple[FloatArray, FloatArray]],
+    maximum: float,
+) -> Carry | None:
+    """How colour is carried; None: by ``carry_alike``.
 
-    ``luminance`` and ``shown``: samples of what the operator did; ``maximum``: the scene's.
+    ``samples``: luminances, and what the operator made of them; ``maximum``: the scene's.
     """
     if colour == "pouli2013":
         return lambda rgb, lum, out: _pouli2013(rgb, lum, out, saturation, maximum)
     if colour == "mantiuk2009":
-        stops, exponents = _exponents(luminance, shown)
+        stops, exponents = _exponents(*samples())
 
         def mantiuk2009(rgb: FloatArray, lum: FloatArray, out: FloatArray) -> FloatArray:
             power = np.interp(np.log2(np.maximum(lum, _TINY)), stops, exponents * saturation)
@@ -46,30 +49,23 @@ def carrier(
         return mantiuk2009
     if colour == "schlick1995" and saturation != 1:
         return lambda rgb, lum, out: _power(rgb, lum, out, np.float32(saturation))
-    return lambda rgb, lum, out: _ratio(rgb, lum, out, saturation)
+    return None
 
 
-def _ratio(
-    rgb: FloatArray, luminance: FloatArray, shown: FloatArray, saturation: float
+def carry_alike(
+    rgb: FloatArray, luminance: FloatArray, shown: FloatArray, saturation: float = 1.0
 ) -> FloatArray:
-    """All three channels scaled alike; then Mantiuk et al. 2009, eq. 2: luminance holds."""
-    ratio = np.asarray(shown / np.maximum(luminance, _TINY), np.float32)
-    return saturate(times(rgb, ratio), shown, saturation)
+    """``rgb`` (H, W, 3) of ``luminance`` (H, W) scaled to that of ``shown``, in place, in [0, 1].
 
+    All three channels are scaled alike; then ``saturation`` multiplies the distance from the grey
+    of that luminance (Mantiuk et al. 2009, eq. 2). What would exceed white in one channel moves
+    towards the same grey just as far as is needed: hue and luminance hold and saturation gives
+    way, where clipping would turn a red lamp orange and a blue sky cyan. Arrays are contiguous.
+    """
+    from hdrmerge.tonemap.display_loops import carry_alike as loop
 
-def times(rgb: FloatArray, factor: FloatArray) -> FloatArray:
-    """(H, W, 3) times (H, W): four times as fast as broadcasting over so short an axis."""
-    import cv2
-
-    return np.asarray(cv2.multiply(rgb, thrice(factor)), np.float32).reshape(rgb.shape)
-
-
-def saturate(linear: FloatArray, shown: FloatArray, saturation: float) -> FloatArray:
-    """Distance from the grey of luminance ``shown``, multiplied."""
-    if saturation == 1:
-        return linear
-    grey = shown[..., None]
-    return np.asarray(np.maximum(grey + np.float32(saturation) * (linear - grey), np.float32(0)))
+    loop(rgb.reshape(-1), luminance.reshape(-1), shown.reshape(-1), np.float32(saturation))
+    return rgb
 
 
 def _power(
@@ -131,25 +127,3 @@ def _pouli2013(
     ipt[..., 1:] *= (np.float32(saturation) * np.sqrt(ratio))[..., None]
     lms = np.power(np.maximum(ipt @ _IPT_INVERSE.T, 0), np.float32(1 / _IPT_POWER))
     return np.asarray(np.maximum(lms @ _LMS_INVERSE.T, 0), dtype=np.float32)
-
-
-def fit_gamut(linear: FloatArray, shown: FloatArray) -> FloatArray:
-    """``linear`` (H, W, 3), contiguous, of luminance ``shown`` (H, W), into [0, 1], in place.
-
-    What would exceed white in one channel moves towards the grey of its luminance just as far as
-    is needed: hue and luminance hold and saturation gives way, where clipping would turn a red
-    lamp orange and a blue sky cyan.
-    """
-    if not linear.max(initial=0.0) > 1.0:
-        return np.clip(linear, np.float32(0.0), np.float32(1.0), out=linear)
-    # a channel at a time: numpy reduces over a short last axis ten times slower
-    peak = np.maximum(np.maximum(linear[..., 0], linear[..., 1]), linear[..., 2]).ravel()
-    over = np.flatnonzero(peak > 1.0)
-    if over.size:
-        flat = linear.reshape(-1, 3)
-        # what is brighter than white as a whole is white
-        grey = np.minimum(shown.ravel()[over], np.float32(1.0))
-        keep = (1.0 - grey) / np.maximum(peak[over] - grey, _TINY)
-        for channel in range(3):
-            flat[over, channel] = grey + (flat[over, channel] - grey) * keep
-    return np.clip(linear, np.float32(0.0), np.float32(1.0), out=linear)

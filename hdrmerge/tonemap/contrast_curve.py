@@ -27,6 +27,7 @@ _SLOPES = (0.12, 1.1)  # least and most; a flat scene gains a little contrast
 _LIFT = 2.5  # stops by which shadows may rise above what the middle does: below is noise
 _BEYOND = 0.05  # slope above the brightest that counts: the sun's disc
 _ANCHORS = (-7.0, -1.2)  # where the median may lie, in stops below white
+_TRIED, _ROUNDS = 33, 7  # values of lambda, narrowed so often: to 2^-29 of a stop
 _WHITE = 0.0  # stops from white at which the brightest lie: what is seen through windows
 _MEAN = 112.0  # sRGB code of the mean of an ordinary picture
 _BRIGHTENING = 4.5  # stops at most from an exposure for the bright parts to one for the median
@@ -127,11 +128,10 @@ def _slopes(weight: Bins, room: float) -> Bins:
         return np.full(weight.size, most)
     least = min(least, 0.5 * room / (weight.size * _WIDTH))
     low, high = -40.0, 20.0  # log2 of lambda
-    for _ in range(60):
-        middle = (low + high) / 2
-        slopes = np.clip(most - 2.0**middle / weight, least, most)
-        if slopes.sum() * _WIDTH > room:
-            low = middle
-        else:
-            high = middle
-    return np.asarray(slopes)
+    for _ in range(_ROUNDS):
+        tried = np.linspace(low, high, _TRIED)
+        slopes = np.clip(most - np.exp2(tried)[:, None] / weight, least, most)
+        after = int(np.count_nonzero(slopes.sum(axis=1) * _WIDTH > room))
+        after = min(max(after, 1), _TRIED - 1)
+        low, high = float(tried[after - 1]), float(tried[after])
+    return np.asarray(slopes[after])

@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.frames import FloatArray, HalfArray, to_float
-from hdrmerge.tonemap.bands import bands, in_bands
-from hdrmerge.tonemap.colour import REC709_LUMINANCE, carrier, fit_gamut, saturate
+from hdrmerge.tonemap.bands import Made, bands, in_bands, kept
+from hdrmerge.tonemap.colour import carrier, carry_alike
 from hdrmerge.tonemap.operators import find_operator
 from hdrmerge.tonemap.quantise import encode
 from hdrmerge.tonemap.scene import measure
 
 _WHITEST = np.float32(1e6)  # all of which is clipped at 1
 _DARKEST, _BRIGHTEST = 1e-10, 1e10  # radiances beyond are none: black, or this bright
+_WILD = 0.07 * _BRIGHTEST  # luminance that tells of such: blue has the least share in it
 _SAMPLES = 100_000  # pixels whose change of contrast the saturation correction looks at
 
 
@@ -43,78 +44,86 @@ def tonemap(
     operator = find_operator(config.operator)
     parameters = operator.complete(config.parameters)
     gain = np.float32(2.0**config.exposure)
-    ceiling = _largest(pixels)
-    luminance, mean_rgb = _look(pixels, ceiling)
+    height, width = pixels.shape[:2]
     codes: NDArray[Any] = np.zeros(pixels.shape, np.uint8 if bits == 8 else np.uint16)
-    if luminance.max() < _DARKEST:
+    ceiling = _BRIGHTEST
+    luminance = Made((height, width), lambda rows: _luminance(_clean(pixels[rows], ceiling)))
+    scene = measure(luminance, pixels, unit, float(gain))
+    if scene.maximum > _WILD:
+        ceiling = _largest(pixels)
+        scene = measure(luminance, pixels, unit, float(gain))
+    if scene.maximum < _DARKEST:
         return codes
-    scene = measure(luminance, pixels, mean_rgb, unit)
 
     @np.errstate(over="ignore")
-    def picture(part: tuple[slice, ...]) -> FloatArray:
-        """What the operator takes: luminance or RGB of a part."""
+    def given(rows: slice, seen: FloatArray | None = None) -> FloatArray:
+        """What the operator takes: luminance (``seen``, where it is known) or RGB."""
         if operator.takes == "luminance":
-            return luminance[part] * gain if gain != 1 else luminance[part]
-        return _clean(pixels[part], ceiling) * gain
+            seen = luminance[rows] if seen is None else seen
+            return seen * gain if gain != 1 else seen
+        return _clean(pixels[rows], ceiling) * gain
 
+    made = operator.load()
+    everything = slice(0, height)
     with np.errstate(over="ignore"):
         if operator.kind == "curve":
-            curve = operator.load()(scene, **parameters)
+            curve = made(scene, **parameters)
+        elif operator.kind == "local":
+            curve = made(Made((height, width), given), scene, **parameters)
+        elif operator.takes == "luminance":
+            whole = made(kept(Made((height, width), given)), scene, **parameters)
         else:
-            whole = operator.load()(picture((slice(None),)), scene, **parameters)
+            whole = made(given(everything), scene, **parameters)
 
     @np.errstate(over="ignore")
-    def mapped(part: tuple[slice, ...]) -> FloatArray:
-        """What the operator gives: display luminance or RGB of a part."""
-        shown = curve(picture(part)) if operator.kind == "curve" else whole[part]
+    def mapped(rows: slice, seen: FloatArray | None = None) -> FloatArray:
+        """What the operator gives: display luminance or RGB."""
+        if operator.kind == "curve":
+            shown = curve(given(rows, seen))
+        else:
+            shown = curve(given(rows, seen), rows) if operator.kind == "local" else whole[rows]
         # what overflowed is white
         return np.ascontiguousarray(np.fmin(shown, _WHITEST), dtype=np.float32)
 
-    step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
-    sparse = (slice(None, None, step), slice(None, None, step))
+    def samples() -> tuple[FloatArray, FloatArray]:
+        """Luminances from all over the picture, and what the operator makes of them."""
+        step = max(1, int((luminance.size / _SAMPLES) ** 0.5))
+        rows = [slice(y, y + 1) for y in range(0, height, step)]
+        seen = np.concatenate([luminance[row][:, ::step] for row in rows])
+        return seen, np.concatenate([_luminance(mapped(row)[:, ::step]) for row in rows])
+
     saturation = operator.saturation if config.saturation is None else config.saturation
     own_colour = operator.takes == "rgb" and config.colour is None
-    carry = carrier(
-        config.colour or operator.colour,
-        saturation,
-        luminance[sparse],
-        _luminance(mapped(sparse)),
-        scene.maximum,
-    )
+    carry = carrier(config.colour or operator.colour, saturation, samples, scene.maximum)
 
     def show(rows: slice) -> None:
-        linear = mapped((rows,))
-        shown = _luminance(linear)
         if own_colour:
-            linear = saturate(linear, shown, saturation)
+            linear = mapped(rows)
+            shown = seen = _luminance(linear)
         else:
-            linear = carry(_clean(pixels[rows], ceiling), luminance[rows], shown)
-        codes[rows] = encode(fit_gamut(linear, shown), bits, top=rows.start, dither=dither)
+            linear = _clean(pixels[rows], ceiling)
+            seen = _luminance(linear)
+            shown = _luminance(mapped(rows, seen))
+            if carry is not None:
+                linear = np.ascontiguousarray(carry(linear, seen, shown), dtype=np.float32)
+                seen = shown
+        alike = saturation if own_colour or carry is None else 1.0
+        carry_alike(linear, seen, shown, alike)
+        codes[rows] = encode(linear, bits, top=rows.start, dither=dither)
 
     in_bands(pixels.shape, show)
     return codes
 
 
-def _look(
-    pixels: FloatArray | HalfArray, ceiling: float
-) -> tuple[FloatArray, tuple[float, float, float]]:
-    """Luminance (H, W) and the channels' means."""
-    luminance = np.empty(pixels.shape[:2], np.float32)
-
-    def look(rows: slice) -> NDArray[np.float64]:
-        clean = _clean(pixels[rows], ceiling)
-        luminance[rows] = clean @ REC709_LUMINANCE
-        ones = np.ones(luminance[rows].size, np.float32)
-        return np.asarray(ones @ clean.reshape(-1, 3), dtype=np.float64)
-
-    sums = np.sum(in_bands(pixels.shape, look), axis=0)
-    red, green, blue = (float(total) / luminance.size for total in sums.tolist())
-    return luminance, (red, green, blue)
-
-
 def _luminance(mapped: FloatArray) -> FloatArray:
-    """Of display luminance itself, or of display RGB."""
-    return mapped if mapped.ndim == 2 else np.asarray(mapped @ REC709_LUMINANCE)
+    """Of RGB, or luminance as it is."""
+    if mapped.ndim == 2:
+        return mapped
+    from hdrmerge.tonemap.display_loops import luminance
+
+    found = np.empty(mapped.shape[:2], np.float32)
+    luminance(np.ascontiguousarray(mapped).reshape(-1), found.reshape(-1))
+    return found
 
 
 def count_bad(pixels: FloatArray) -> int:
@@ -127,17 +136,19 @@ def _largest(pixels: FloatArray | HalfArray) -> float:
 
     def peak(rows: slice) -> float:
         part = to_float(pixels[rows])
-        highest = float(part.max(initial=0.0))
-        if not np.isfinite(highest):
-            highest = float(part.max(initial=0.0, where=np.isfinite(part)))
-        return highest
+        return float(part.max(initial=0.0, where=np.isfinite(part)))
 
     return min(max(in_bands(pixels.shape, peak)) or 1.0, _BRIGHTEST)
 
 
 def _clean(band: FloatArray | HalfArray, ceiling: float) -> FloatArray:
-    """From 0 to ``ceiling``; NaN is 0."""
-    values = to_float(band)
-    if not np.isfinite(values).all():
-        values = np.nan_to_num(values, nan=0.0)
-    return np.clip(values, np.float32(0.0), np.float32(ceiling))
+    """From 0 to ``ceiling``, a copy; NaN is 0."""
+    from hdrmerge.tonemap.display_loops import clean_floats, clean_halves
+
+    clean = np.empty(band.shape, np.float32)
+    values: Any = np.ascontiguousarray(band).reshape(-1)
+    if band.dtype == np.float16:
+        clean_halves(values.view(np.uint16), np.float32(ceiling), clean.reshape(-1))
+    else:
+        clean_floats(values, np.float32(ceiling), clean.reshape(-1))
+    return clean

@@ -10,7 +10,7 @@ import numpy as np
 from hdrmerge.frames import FloatArray
 from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.bilateral import bilateral
-from hdrmerge.tonemap.edge_aware import exposed, log_luminance
+from hdrmerge.tonemap.edge_aware import log_luminance
 from hdrmerge.tonemap.scene import Statistics
 
 _ENDS = (1.0, 99.0)  # percentiles of the base that must span the contrast, as in pfstmo
@@ -39,7 +39,7 @@ def durand2002(
     step = max(1, int((base.size / 1_000_000) ** 0.5))
     low, high = (float(v) for v in np.percentile(base[::step, ::step], _ENDS))
     factor = min(1.0, math.log(contrast) / max(high - low, 1e-6))
-    offset = np.float32(math.log(exposed(picture, scene)) - factor * high)
+    offset = np.float32(math.log(scene.exposure) - factor * high)
 
     def band(rows: slice) -> None:
         # detail + factor base: log L - (1 - factor) base

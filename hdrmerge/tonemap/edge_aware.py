@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
-from hdrmerge.tonemap.bands import in_bands
-from hdrmerge.tonemap.scene import Statistics
+from hdrmerge.tonemap.bands import Plane, in_bands, kept
 
-_BELOW = 2.0**-10  # what is ten stops darker than the darkest hundredth is black
+BELOW = 2.0**-10  # what is ten stops darker than the darkest hundredth is black
 
 
 def log_luminance(picture: FloatArray) -> FloatArray:
@@ -19,7 +19,7 @@ def log_luminance(picture: FloatArray) -> FloatArray:
     sample = picture[::step, ::step]
     seen = sample[sample > 0]
     low = float(np.percentile(seen, 1.0)) if seen.size else 1.0
-    floor = np.float32(max(low * _BELOW, 1e-30))
+    floor = np.float32(max(low * BELOW, 1e-30))
     logs = np.empty_like(picture)
 
     def band(rows: slice) -> None:
@@ -29,50 +29,54 @@ def log_luminance(picture: FloatArray) -> FloatArray:
     return logs
 
 
-def exposed(picture: FloatArray, scene: Statistics) -> float:
-    """How much brighter the picture was made than the scene that was measured: ``--exposure``.
-
-    An operator that fits the picture to the display would take it back without knowing it.
-    """
-    peak = float(picture.max(initial=0.0))
-    return peak / scene.maximum if peak > 0 and scene.maximum > 0 else 1.0
-
-
-def reduced(plane: FloatArray, pixels: int) -> FloatArray:
+def reduced(plane: Plane, pixels: int) -> FloatArray:
     """Area averages of a plane, about ``pixels`` of them; the plane itself where it is small."""
     import cv2
 
     height, width = plane.shape
     step = max(1, round((plane.size / pixels) ** 0.5))
     if step == 1:
-        return plane
-    small = (-(-width // step), -(-height // step))
-    return np.asarray(cv2.resize(plane, small, interpolation=cv2.INTER_AREA), np.float32)
+        return kept(plane)
+    small = -(-height // step), -(-width // step)
+    narrow = np.empty((height, small[1]), np.float32)
+
+    def average(rows: slice) -> None:
+        band = plane[rows]
+        cv2.resize(band, (small[1], len(band)), narrow[rows], interpolation=cv2.INTER_AREA)
+
+    in_bands(plane.shape, average)
+    size = small[::-1]
+    return np.asarray(cv2.resize(narrow, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
 class Enlarged:
-    """A small plane (h, w) as one of (height, width), interpolated a band of rows at a time."""
+    """A small plane (h, w) as one of (height, width), interpolated a band of rows at a time.
+
+    ``wide`` (h, width) has its columns already.
+    """
 
     def __init__(self, small: FloatArray, height: int, width: int) -> None:
         import cv2
 
-        self._wide = np.asarray(
-            cv2.resize(small, (width, small.shape[0]), interpolation=cv2.INTER_LINEAR)
+        self.wide: FloatArray = np.asarray(
+            cv2.resize(small, (width, small.shape[0]), interpolation=cv2.INTER_LINEAR), np.float32
         )
-        self._height = height
+        last = small.shape[0] - 1
+        centres = (np.arange(height) + 0.5) * ((last + 1) / height) - 0.5
+        centres = np.clip(centres, 0, last)
+        self._above = np.minimum(centres.astype(np.intp), max(last - 1, 0))
+        self._share = (centres - self._above).astype(np.float32)
+
+    def between(self, rows: slice) -> tuple[NDArray[np.intp], FloatArray]:
+        """The row of ``wide`` above each of ``rows``, and how far it is to the one below."""
+        return self._above[rows], self._share[rows]
 
     def __getitem__(self, rows: slice) -> FloatArray:
-        last = self._wide.shape[0] - 1
-        if last + 1 == self._height:
-            return self._wide[rows].copy()
-        centres = (np.arange(self._height)[rows] + 0.5) * ((last + 1) / self._height) - 0.5
-        centres = np.clip(centres, 0, last)
-        above = np.minimum(centres.astype(np.intp), max(last - 1, 0))
-        share = (centres - above).astype(np.float32)[:, None]
-        first = self._wide[above]
-        band: FloatArray = self._wide[np.minimum(above + 1, last)]
+        above, share = self.between(rows)
+        first = self.wide[above]
+        band: FloatArray = self.wide[np.minimum(above + 1, len(self.wide) - 1)]
         band -= first
-        band *= share
+        band *= share[:, None]
         band += first
         return band
 

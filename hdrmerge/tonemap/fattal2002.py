@@ -6,7 +6,7 @@ import numpy as np
 
 from hdrmerge.frames import FloatArray
 from hdrmerge.tonemap.bands import in_bands
-from hdrmerge.tonemap.edge_aware import exposed, log_luminance
+from hdrmerge.tonemap.edge_aware import log_luminance
 from hdrmerge.tonemap.scene import Statistics
 
 _COARSEST = 8  # least pixels of the smallest level, as in pfstmo (32 in the paper, section 4)
@@ -47,7 +47,7 @@ def fattal2002(
     step = max(1, int((logs.size / 1_000_000) ** 0.5))
     low, high = (float(v) for v in np.percentile(logs[::step, ::step], _ENDS))
     low = low if high > low else 0.0  # a picture of one tone is white
-    scale = np.float32(exposed(picture, scene) / (high - low))
+    scale = np.float32(scene.exposure / (high - low))
 
     def band(rows: slice) -> None:
         part = logs[rows]

@@ -14,7 +14,7 @@ LOCAL_OPERATORS = (
         "auto:auto",
         "looks right without a parameter",
         "guided filter (He, Sun and Tang 2013), curve of Eilertsen, Mantiuk and Unger 2015",
-        "image",
+        "local",
         parameters=(
             Parameter(
                 "brightness", None, "mean sRGB code; default: about 112, less in the dark", 1, 254

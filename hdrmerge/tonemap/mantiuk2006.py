@@ -11,7 +11,6 @@ from hdrmerge.frames import FloatArray
 from hdrmerge.tonemap.bands import in_bands
 from hdrmerge.tonemap.edge_aware import (
     Enlarged,
-    exposed,
     guided_coefficients,
     log_luminance,
     reduced,
@@ -56,7 +55,7 @@ def mantiuk2006(
     low, high = (float(v) for v in np.percentile(solved, _ENDS))
     scale = _RANGE / max(high - low, 1e-6) if high > low else 1.0
     shown = (solved - np.float32(high)) * np.float32(scale)
-    gain = math.log10(exposed(picture, scene))
+    gain = math.log10(scene.exposure)
     if small.shape == picture.shape:
         return np.asarray(np.power(np.float32(10), shown + np.float32(gain)))
     a, b = guided_coefficients(small, _WINDOW, _LEAST, shown)

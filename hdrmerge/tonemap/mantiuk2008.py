@@ -50,7 +50,7 @@ def mantiuk2008(
     reflected = reflectivity / np.pi * ambient
     darkest, brightest = black + reflected, peak + reflected
     frequencies = _frequencies(resolution)
-    counts = _count(scene.luminance, len(frequencies))
+    counts = _count(scene.luminance(), len(frequencies))
     levels = _solve(counts, frequencies, np.log10([darkest, brightest]), contrast, white)
     shown = (10.0**levels).astype(np.float32)
     # of Mantiuk et al. 2009, from the slope of the curve

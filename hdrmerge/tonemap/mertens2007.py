@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from hdrmerge.frames import FloatArray
 from hdrmerge.tonemap.bands import in_bands
-from hdrmerge.tonemap.edge_aware import exposed
 from hdrmerge.tonemap.scene import Statistics
 
 _LUMINANCE = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -49,7 +48,7 @@ def mertens2007(
     luminance = picture @ _LUMINANCE
     if not luminance.max(initial=0.0) > 0:
         return np.zeros_like(picture)
-    exposure = np.float32(exposed(luminance, scene))
+    exposure = np.float32(scene.exposure)
     gains = _gains(luminance, spacing)
     del luminance
     height, width = picture.shape[:2]

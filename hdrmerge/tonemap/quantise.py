@@ -33,22 +33,20 @@ def encode(linear: FloatArray, bits: int, *, top: int = 0, dither: bool = False)
     """
     if bits != 8:
         return quantise(srgb_encode(linear), bits)
-    import cv2
+    from hdrmerge.tonemap.display_loops import codes_of
 
-    index = cv2.addWeighted(linear, _STEPS - 1, linear, 0.0, 0.0, dtype=cv2.CV_16U)
-    fine = np.asarray(cv2.LUT(index, _table()), np.uint16).reshape(linear.shape)
-    if dither:
-        height, width = linear.shape[:2]
-        fine.reshape(height, -1)[:] += _across(width)[np.arange(top, top + height) % _TILE]
-    else:
-        fine += np.uint16(128)
-    return np.asarray(np.right_shift(fine, 8, out=fine).astype(np.uint8))
+    codes = np.empty(linear.shape, np.uint8)
+    height, width = linear.shape[:2]
+    rounding = _across(width) if dither else np.full((1, width), 128, np.uint16)
+    flat = np.ascontiguousarray(linear).reshape(height, -1)
+    codes_of(flat, _table(), rounding, top, codes.reshape(height, -1))
+    return codes
 
 
 @functools.lru_cache(maxsize=4)
 def _across(width: int) -> NDArray[np.uint16]:
-    """The thresholds of rows of a picture, three times for each of ``width`` pixels."""
-    return np.repeat(thresholds()[:, np.arange(width) % _TILE], 3, axis=1)
+    """The thresholds of ``_TILE`` rows of a picture so wide."""
+    return np.ascontiguousarray(thresholds()[:, np.arange(width) % _TILE])
 
 
 @functools.cache

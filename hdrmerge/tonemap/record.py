@@ -11,7 +11,7 @@ from typing import Any, Literal
 from hdrmerge.config import Colour
 from hdrmerge.errors import UsageError
 
-Kind = Literal["curve", "image"]
+Kind = Literal["curve", "local", "image"]
 Takes = Literal["luminance", "rgb"]
 
 
@@ -49,12 +49,15 @@ class Operator:
     - ``curve``: ``function(scene, **parameters)`` returns a function of an array of any size, for
       operators that need nothing but the scene's statistics and the pixel itself. It is called on
       bands of rows by several threads.
+    - ``local``: ``function(picture, scene, **parameters)`` returns a function of a band and the
+      slice of rows that it is, called likewise, for operators that need a pixel's surroundings in
+      small; ``picture`` has a shape, and rows of it are made when they are asked for.
     - ``image``: ``function(picture, scene, **parameters)`` returns the whole picture.
 
     ``takes`` luminance: (H, W) float32, finite, >= 0, in; display luminance, linear, 0 = black and
     1 = white, out; what exceeds 1 is clipped, and colour is carried along by ``colour``.
     ``takes`` rgb: the same with (H, W, 3), linear Rec.709. ``scene`` is a ``scene.Statistics`` of
-    the scene before ``--exposure``; the array is brightened by it already. Parameters are
+    the scene before ``--exposure``, by which the array is brightened already. Parameters are
     keyword-only and all of them are passed, None where they are to be found from the picture.
 
     ``colour`` and ``saturation`` are those of the paper, used unless people ask for others.

@@ -24,7 +24,7 @@ def reinhard_devlin2005(
         span = logs[2] - logs[1]
         key = float(np.clip((logs[2] - logs[0]) / span, 0, 1)) if span > 1e-6 else 0.5
         contrast = 0.3 + 0.7 * key**1.4
-    means = np.array(scene.mean_rgb, np.float32)
+    means = np.array(scene.mean_rgb(), np.float32)
     everywhere = chromatic * means + (1 - chromatic) * (means @ REC709_LUMINANCE)
     everywhere = np.float32(1 - light) * everywhere
     factor, power = np.float32(np.exp(-brightness)), np.float32(contrast)

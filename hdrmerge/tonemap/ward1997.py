@@ -29,7 +29,7 @@ def ward1997(
     exaggerated (eq. 5; with ``sensitivity`` 1 beyond what the eye would see in the scene, eq. 7,
     for which ``luminance`` is cd/m2 of the map's 1). ``peak`` and ``black``: the display, cd/m2.
     """
-    fovea = _average(scene.luminance, view)
+    fovea = _average(scene.luminance(), view)
     low, high = float(max(fovea.min(), scene.maximum * 1e-9)), float(fovea.max())
     span = np.log(high / low)
     display = np.log(peak / black)

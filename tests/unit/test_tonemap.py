@@ -91,7 +91,7 @@ def test_brighter_stays_brighter(name: str) -> None:
     ramp = np.geomspace(1e-3, 10, 400, dtype=np.float32)[None, :, None].repeat(3, 2).repeat(64, 0)
     row = tonemap(ramp, TonemapConfig(name), bits=16)[32, :, 1].astype(int)
     # a local operator may dip a little where it changes to another scale
-    assert np.diff(row).min() >= (-400 if OPERATORS[name].kind == "image" else 0)
+    assert np.diff(row).min() >= (-400 if OPERATORS[name].kind != "curve" else 0)
     assert row[-1] > row[0]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,22 +16,29 @@ from hdrmerge.tonemap.fattal2002 import _attenuation, _divergence, solve_poisson
 from hdrmerge.tonemap.mantiuk2006 import _contrasts, _gather, _solve, _transducer, mantiuk2006
 from hdrmerge.tonemap.mertens2007 import _shares
 from hdrmerge.tonemap.operators import OPERATORS, find_operator
-from hdrmerge.tonemap.scene import Statistics
+from hdrmerge.tonemap.record import Operator
+from hdrmerge.tonemap.scene import Statistics, measure
 
-LOCAL = [name for name, operator in OPERATORS.items() if operator.kind == "image"]
+LOCAL = [name for name, operator in OPERATORS.items() if operator.kind != "curve"]
 
 
 def scene_of(picture: np.ndarray) -> Statistics:
     luminance = picture if picture.ndim == 2 else picture @ np.float32([0.2126, 0.7152, 0.0722])
-    return Statistics(maximum=float(luminance.max()))
+    return measure(luminance)
 
 
 def apply(name: str, picture: np.ndarray, **given: float) -> np.ndarray:
     operator = find_operator(name)
     if operator.takes == "rgb":
         picture = np.repeat(picture[:, :, None], 3, axis=2)
-    shown = operator.load()(picture.copy(), scene_of(picture), **operator.complete(given))
+    shown = run(operator, picture.copy(), scene_of(picture), **operator.complete(given))
     return shown if shown.ndim == 2 else shown[:, :, 1]
+
+
+def run(operator: Operator, picture: np.ndarray, scene: Statistics, **given: Any) -> np.ndarray:
+    """The whole picture, of operators of either kind."""
+    shown = operator.load()(picture, scene, **given)
+    return shown(picture, slice(0, len(picture))) if operator.kind == "local" else shown
 
 
 def room_with_window(height: int = 120, width: int = 160) -> tuple[np.ndarray, np.ndarray]:
@@ -261,8 +270,9 @@ def test_exposure_brightens(name: str) -> None:
     picture, window = room_with_window()
     operator = find_operator(name)
     given = np.repeat(picture[:, :, None], 3, axis=2) if operator.takes == "rgb" else picture
-    plain = operator.load()(given.copy(), scene_of(given), **operator.complete({}))
-    bright = operator.load()(given * 2, scene_of(given), **operator.complete({}))
+    plain = run(operator, given.copy(), scene_of(given), **operator.complete({}))
+    brighter = replace(scene_of(given), exposure=2.0)
+    bright = run(operator, given * 2, brighter, **operator.complete({}))
     assert np.median(bright[~window]) > 1.25 * np.median(plain[~window])
 
 
@@ -280,5 +290,5 @@ def test_what_is_given_stays(name: str) -> None:
     operator = find_operator(name)
     given = np.repeat(picture[:, :, None], 3, axis=2) if operator.takes == "rgb" else picture
     before = given.copy()
-    operator.load()(given, scene_of(given), **operator.complete({}))
+    run(operator, given, scene_of(given), **operator.complete({}))
     np.testing.assert_array_equal(given, before)

@@ -78,7 +78,11 @@ def test_drago_is_equation_4() -> None:
 def test_reinhard_devlin_is_its_equations() -> None:
     values = np.array([0.1, 1.0, 4.0], np.float32)
     scene = Statistics(
-        0.7, maximum=4.0, mean_rgb=(1.7, 1.7, 1.7), sample=values, sample_rgb=lambda: grey(values)
+        0.7,
+        maximum=4.0,
+        mean_rgb=lambda: (1.7, 1.7, 1.7),
+        sample=values,
+        sample_rgb=lambda: grey(values),
     )
     f, m, a = math.exp(-1.0), 0.6, 0.3
     response = values / (values + (f * (a * values + (1 - a) * 1.7)) ** m)
