@@ -11,7 +11,7 @@ grows into the weaker evidence that it touches (hysteresis as in Canny 1986).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
@@ -76,14 +76,21 @@ def judge(
         list(pool.map(see, *zip(*((k, rows) for k in range(count) for rows in bands), strict=True)))
         coarse = _coarse(shown, pool)
         suspect = np.zeros((height, width), np.bool_)
-        for order in (range(reference - 1, -1, -1), range(reference + 1, count)):
+
+        def begin(k: int, used: Sequence[int]) -> tuple[FloatArray, Iterator[None]]:
+            """The evidence against frame k, judged by the frames ``used``, and what to wait for."""
+            evidence = np.empty((height, width), np.float32)
+            tolerance = _tolerance(coarse, noise, used, k)
+            compare = partial(evidence_of, shown, noise, used, k, tolerance, out=evidence)
+            return evidence, pool.map(compare, bands)
+
+        sides = [range(reference - 1, -1, -1), range(reference + 1, count)]
+        begun = {order[0]: begin(order[0], [reference]) for order in sides if order}
+        for order in sides:
             used = [reference]
             for k in order:
-                coarse.trust[k] = trust[k, ::_EVERY, ::_EVERY]
-                tolerance = _tolerance(coarse, noise, used, k)
-                evidence = np.empty((height, width), np.float32)
-                compare = partial(evidence_of, shown, noise, used, k, tolerance, out=evidence)
-                list(pool.map(compare, bands))
+                evidence, bands_done = begun.pop(k, None) or begin(k, used)
+                list(bands_done)
                 trust[k] *= 1.0 - _moving(evidence, suspect)
                 if k < reference:
                     trust[k] = _extended(shown, noise, k)

@@ -197,18 +197,18 @@ def _looked_up(
     (h, w) in [0, 1] it is believed."""
     import cv2
 
-    # the flow is of half the size, and a cell around is what is interpolated from
-    outer = [slice(max(0, part.start // 2 - 1), -(-part.stop // 2) + 1) for part in place]
+    # the flow is of half the size, and three cells around have a say
+    outer = [slice(max(0, part.start // 2 - 3), -(-part.stop // 2) + 3) for part in place]
     inner = [
         slice(part.start - 2 * out.start, part.stop - 2 * out.start)
         for part, out in zip(place, outer, strict=True)
     ]
 
     def grown(image: FloatArray) -> FloatArray:
-        near = image[outer[0], outer[1]]
-        size = (2 * near.shape[1], 2 * near.shape[0])  # the last may reach beyond the border
-        return np.asarray(cv2.resize(near, size)[inner[0], inner[1]])
+        size = (2 * image.shape[1], 2 * image.shape[0])  # the last may reach beyond the border
+        return np.asarray(cv2.resize(image, size)[inner[0], inner[1]])
 
+    flow, agreed = (image[outer[0], outer[1]] for image in (flow, agreed))
     smooth = _median(flow)
     rough = np.abs(flow - smooth).max(axis=2)
     pixels = grown(smooth) * 2.0

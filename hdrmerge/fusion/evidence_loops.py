@@ -45,62 +45,114 @@ def two_sides(
     gain and curve of the reference.
     """
     height, width = trust.shape[1:]
+    alone, t = len(used) == 1, exposures[k]
     read, gain, curve = noise
-    t = exposures[k]
-    highest = _SATURATED / t
-    limit, exposed, coverage, strongest = np.empty((4, width), np.float32)
-    ceiling, total = np.empty((2, 3, width), np.float32)
+    values, ceiling, total = np.empty((3, 3, width), np.float32)
+    trusted, weight, exposed, coverage, strongest = np.empty((5, width), np.float32)
     for row in range(planes.shape[1]):
         y = min(top + row, height - 1)
-        limit[:], exposed[:], coverage[:], ceiling[:], total[:] = _ZERO, _ZERO, _ZERO, _ZERO, _ZERO
+        light, limit = planes[6, row], planes[8, row]
+        limit[:], ceiling[:] = _ZERO, _ZERO
+        total[:], exposed[:], coverage[:] = _ZERO, _ZERO, _ZERO
         for j in used:
             s = exposures[j]
+            _apart(linear[j, y], values)
             for x in range(width):
-                trusted = (_ONE if trust[j, y, x] > _HALF else _ZERO) / s
-                weight = trust[j, y, x] * below[j, y, x]
-                most = trusted * _SATURATED
+                trusted[x] = (_ONE if trust[j, y, x] > _HALF else _ZERO) / s
+                most = trusted[x] * _SATURATED
                 limit[x] = most if most > limit[x] else limit[x]
-                exposed[x] += weight * s
-                coverage[x] = weight if weight > coverage[x] else coverage[x]
-                for c in range(3):
-                    value = linear[j, y, x, c]
-                    lit = value * trusted
-                    ceiling[c, x] = lit if lit > ceiling[c, x] else ceiling[c, x]
-                    total[c, x] += weight * value
-        strongest[:] = _ZERO
+            for c in range(3):
+                _raise(ceiling[c], values[c], trusted)
+            if alone:
+                break
+            for x in range(width):
+                weight[x] = trust[j, y, x] * below[j, y, x]
+                exposed[x] += weight[x] * s
+            for x in range(width):
+                coverage[x] = weight[x] if weight[x] > coverage[x] else coverage[x]
+            for c in range(3):
+                _add(total[c], values[c], weight)
+        _apart(linear[k, y], values)
+        highest = _SATURATED / t
         for x in range(width):
             limit[x] = limit[x] if limit[x] < highest else highest
+            light[x] = exposed[x] if exposed[x] > _LEAST_EXPOSED else _LEAST_EXPOSED
+        if alone:
+            light[:] = _ONE
+        strongest[:] = _ZERO
         for c in range(3):
+            known = ceiling[c]
+            if not alone:
+                _merge(known, total[c], exposed, coverage)
             for x in range(width):
-                known = ceiling[c, x]
-                if len(used) > 1:
-                    light = exposed[x] if exposed[x] > _NO_LIGHT else _NO_LIGHT
-                    uncovered = _ONE - _TWO * coverage[x]
-                    uncovered = uncovered if uncovered > _ZERO else _ZERO
-                    mean = total[c, x] / light
-                    known = mean + uncovered * (known - mean)
-                strongest[x] = known if known > strongest[x] else strongest[x]
-                known = known if known < limit[x] else limit[x]
-                shown = linear[k, y, x, c] / t
-                shown = shown if shown < limit[x] else limit[x]
-                planes[c, row, x] = known
-                # what a frame does not see is no difference
-                planes[3 + c, row, x] = known if trust[k, y, x] == _ZERO else shown
+                strongest[x] = known[x] if known[x] > strongest[x] else strongest[x]
+            _cut(known, values[c], trust[k, y], limit, t, planes[c, row], planes[3 + c, row])
+        sure = planes[7, row]
         for x in range(width):
-            light = _ONE
-            if len(used) > 1:
-                light = exposed[x] if exposed[x] > _LEAST_EXPOSED else _LEAST_EXPOSED
             cut = limit[x] if limit[x] < _ONE else _ONE
-            variance = (cut * (cut * curve + gain) + read) / light
+            variance = (cut * (cut * curve + gain) + read) / light[x]
             noisy = (_CUT - (strongest[x] - limit[x]) / np.sqrt(variance)) * _CUT_WIDTH
             noisy = noisy if noisy > _ZERO else _ZERO
-            noisy = noisy if noisy < _ONE else _ONE
-            planes[6, row, x] = light
-            planes[7, row, x] = _ONE - noisy
-            planes[8, row, x] = limit[x]
-        for plane in range(planes.shape[0]):
-            for x in range(width, planes.shape[2]):
-                planes[plane, row, x] = planes[plane, row, width - 1]
+            sure[x] = _ONE - (noisy if noisy < _ONE else _ONE)
+        for plane in range(PLANES):
+            planes[plane, row, width:] = planes[plane, row, width - 1]
+
+
+@compiled
+def _apart(pixels: Planes, planes: Planes) -> None:
+    """A line (w, 3) as (3, w)."""
+    for x in range(len(pixels)):
+        planes[0, x], planes[1, x], planes[2, x] = pixels[x, 0], pixels[x, 1], pixels[x, 2]
+
+
+@compiled
+def _raise(most: Planes, values: Planes, share: Planes) -> None:
+    for x in range(len(values)):
+        value = values[x] * share[x]
+        most[x] = value if value > most[x] else most[x]
+
+
+@compiled
+def _add(total: Planes, values: Planes, share: Planes) -> None:
+    for x in range(len(values)):
+        total[x] += values[x] * share[x]
+
+
+@compiled
+def _merge(ceiling: Planes, total: Planes, exposed: Planes, coverage: Planes) -> None:
+    """Turn ``ceiling`` to the mean where frames cover it."""
+    for x in range(len(total)):
+        mean = total[x] / (exposed[x] if exposed[x] > _NO_LIGHT else _NO_LIGHT)
+        uncovered = _ONE - _TWO * coverage[x]
+        uncovered = uncovered if uncovered > _ZERO else _ZERO
+        ceiling[x] = mean + uncovered * (ceiling[x] - mean)
+
+
+@compiled
+def _cut(
+    known: Planes,
+    values: Planes,
+    trust: Planes,
+    limit: Planes,
+    t: np.float32,
+    a: Planes,
+    b: Planes,
+) -> None:
+    """Both sides of the comparison; what a frame does not see is no difference."""
+    for x in range(len(known)):
+        value, shown = known[x], values[x] / t
+        a[x] = value if value < limit[x] else limit[x]
+        shown = shown if trust[x] > _ZERO else value
+        b[x] = shown if shown < limit[x] else limit[x]
+
+
+@compiled
+def _extremes(a: Planes, b: Planes, c: Planes, low: Planes, high: Planes) -> None:
+    for x in range(len(a)):
+        least = a[x] if a[x] < b[x] else b[x]
+        most = a[x] if a[x] > b[x] else b[x]
+        low[x] = least if least < c[x] else c[x]
+        high[x] = most if most > c[x] else c[x]
 
 
 @compiled
@@ -129,14 +181,14 @@ def compare(
     share = _ONE / pooled
     part, rest = _ONE - slack, slack * _HALF
     other_share = share / (t * t)
-    floor = (step / t) * (step / t)
     lift, error = _LIFTED * read, _ERROR * read
-    other_lift, other_error = _LIFTED * other_read / (t * t), _ERROR * other_read / (t * t)
+    other_lift = _LIFTED * other_read / (t * t)
+    floor = (step * step + _ERROR * other_read) / (t * t)
     black, other_black = _BLACK / np.sqrt(read), _BLACK * t / np.sqrt(other_read)
     means = np.empty((7, 3, width), np.float32)  # of three rows; last the doubt
     column = np.empty(width + 2, np.float32)
     edges = np.empty((4, width + 2), np.float32)
-    level, square, power = np.empty((3, width), np.float32)
+    level, square, power, unlit, coded = np.empty((5, width), np.float32)
     bits = level.view(np.int32)
     for last in range(height + 1):
         if last < height:
@@ -177,20 +229,16 @@ def compare(
                 value = means[plane, row, x]
                 highest = value if value > highest else highest
             level[x] = square[x] * highest * highest
+            light = planes[6, y, x]
+            unlit[x] = share / light
+            code = step / (light if light > _ONE else _ONE)
+            coded[x] = code * code + error
         square[:], power[:] = _ZERO, _ZERO
         for c in range(3):
             for side in range(2):
-                plane = 3 * side + c
-                for x in range(width):
-                    one, two, three = (
-                        means[plane, upper, x],
-                        means[plane, row, x],
-                        means[plane, lower, x],
-                    )
-                    low = one if one < two else two
-                    high = one if one > two else two
-                    edges[2 * side, x + 1] = low if low < three else three
-                    edges[2 * side + 1, x + 1] = high if high > three else three
+                around = means[3 * side + c]
+                low, high = edges[2 * side], edges[2 * side + 1]
+                _extremes(around[upper], around[row], around[lower], low[1:], high[1:])
             for edge in range(4):
                 edges[edge, 0], edges[edge, width + 1] = edges[edge, 1], edges[edge, width]
             for x in range(width):
@@ -214,25 +262,25 @@ def compare(
                 outside = outside if outside < over else over
                 outside = outside if outside > _ZERO else _ZERO
 
-                light = planes[6, y, x]
                 value = a if a > _ZERO else _ZERO
                 value = value if value < _ONE else _ONE
-                own = (value * (value * curve + gain) + read) / light * share
-                coded = step / (light if light > _ONE else _ONE)
+                own = (value * (value * curve + gain) + read) * unlit[x] + coded[x]
                 shadow = b * black
                 shadow *= shadow
-                own += coded * coded + lift / (_ONE + shadow * shadow) + error
+                own += lift / (_ONE + shadow * shadow)
                 value = b * t
                 value = value if value > _ZERO else _ZERO
                 value = value if value < _ONE else _ONE
                 its = (value * (value * other_curve + other_gain) + other_read) * other_share
                 shadow = a * other_black
                 shadow *= shadow
-                its += floor + other_lift / (_ONE + shadow * shadow) + other_error
+                its += floor + other_lift / (_ONE + shadow * shadow)
                 variance = own * means[6, row, x] + its + level[x]
-                square[x] += outside * outside / variance
                 extent *= rest
-                power[x] += _ONE / (variance + extent * extent)
+                loose = variance + extent * extent
+                both = _ONE / (variance * loose)
+                square[x] += outside * outside * loose * both
+                power[x] += variance * both
         for x in range(width):
             evidence, larger = np.sqrt(square[x]), above[0, y, x]
             # Large windows reach beyond a thing's outline; small ones overrule them wherever they

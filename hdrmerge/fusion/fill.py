@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import FloatArray, brightest, thrice
 from hdrmerge.stack import ExposureStack
 
 _MIXED = 3  # rims of so many pixels (of half the size) are mixtures with what is beside them,
@@ -36,14 +36,13 @@ def fill_clipped(
     for k in range(stack.reference):
         t = np.float32(stack.exposures[k])
         value, trusted = halved(linear[k]), halved(trust[k])
-        red, green, blue = cv2.split(value)
-        bright = (cv2.max(cv2.max(red, green), blue) >= t).astype(np.float32)
+        bright = (brightest(value) >= t).astype(np.float32)
         tells = trusted * clips + (1.0 - trusted) * (1.0 - clips) * bright
         tells *= np.maximum(halved(below[k]), np.float32(1e-3))
         tells *= t / np.float32(stack.exposures[0])
         inside = cv2.erode(tells, np.ones((_MIXED, _MIXED), np.uint8))
         tells = inside + _RIM * tells
-        known += tells[..., None] * cv2.log(np.maximum(value / t, np.float32(0.05)))
+        known += thrice(tells) * cv2.log(np.maximum(value / t, np.float32(0.05)))
         weight += tells
     pyramid = [(known, weight)]
     while max(pyramid[-1][1].shape) > 1:
@@ -56,7 +55,7 @@ def fill_clipped(
         own = np.minimum(weight * np.float32(8.0), 1.0)
         own /= np.maximum(weight, np.float32(1e-9))
         spread = cv2.resize(filled, weight.shape[::-1]).reshape(known.shape)
-        filled = spread + own[..., None] * (known - weight[..., None] * spread)
+        filled = spread + thrice(own) * (known - thrice(weight) * spread)
     return np.asarray(cv2.resize(cv2.exp(filled), (width, height)), dtype=np.float32)
 
 
