@@ -89,7 +89,7 @@ def judge(
         for order in sides:
             used = [reference]
             for k in order:
-                evidence, bands_done = begun.pop(k, None) or begin(k, used)
+                evidence, bands_done = begun.pop(k) if k in begun else begin(k, used)
                 list(bands_done)
                 trust[k] *= 1.0 - _moving(evidence, suspect)
                 if k < reference:
