@@ -48,7 +48,7 @@ def refine(
     """Refine ``radiance`` (H, W, 3), the merge of ``stack`` by ``decisions``, in place.
 
     ``network``: what ``refine_inputs.shown`` shows, (52, h + 33, w + 33), h and w multiples of 4,
-    to (48, h, w), what it says of the part that begins at (18, 18); both folded
+    to (48, h, w), what it finds in the part that begins at (18, 18); both folded
     (``models.refiner.Refiner.within``). Several threads call it at once. Returns the fraction of
     pixels that changed; none by more than four standard deviations. Only cells that hold rejected
     frames are refined, in rectangles about them (``cover.cover``); memory is that of three rows of

@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from hdrmerge.compiled import compiled
 from hdrmerge.frames import FloatArray
 
-_ONE, _ZERO, _HALF = np.float32(1), np.float32(0), np.float32(0.5)
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
 _LN2 = np.float32(np.log(2))
-_TO_POWER = np.float32(1 / np.log(2) / 2.2)  # of two
+_LOG2_E = np.float32(1 / np.log(2))
+_GAMMA = np.float32(1 / np.log(2) / 2.2)  # of a logarithm, to the power of two
+_STEEP = np.float32(60)  # powers of two beside which one is nothing
+_LIMIT = np.float32(4)  # of the network's free part, as in models.refiner
 _TINY = np.float32(1e-30)
 _SQRT_HALF = np.float32(0.5**0.5).view(np.int32)  # bits: where mantissas are cut in two
 _FULL, _RANGE, _LEAST = np.float32(0.97), np.float32(1 / 0.07), np.float32(1e-4)  # clipping frames
@@ -52,13 +55,26 @@ def log(x: np.float32) -> np.float32:
 
 
 @compiled
-def encoded(x: np.float32) -> np.float32:
-    """``x`` in [0, 1] by a display's gamma, x^(1/2.2), to 1e-6."""
-    power = log(x if x > _TINY else _TINY) * _TO_POWER
-    whole = np.int32(power + np.float32(127)) - 127
-    r = power - np.float32(whole)
+def power_of_two(x: np.float32) -> np.float32:
+    """2^x to 2e-7 of it, x between -126 and 126."""
+    whole = np.int32(x + np.float32(127)) - 127
+    r = x - np.float32(whole)
     p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
     return p * np.int32((whole + 127) << 23).view(np.float32)
+
+
+@compiled
+def encoded(x: np.float32) -> np.float32:
+    """``x`` in [0, 1] by a display's gamma, x^(1/2.2), to 1e-6."""
+    return power_of_two(log(x if x > _TINY else _TINY) * _GAMMA)
+
+
+@compiled
+def sigmoid(x: np.float32) -> np.float32:
+    """1 / (1 + exp(-x)), to 1e-6."""
+    power = x * -_LOG2_E
+    power = power if power > -_STEEP else -_STEEP
+    return _ONE / (_ONE + power_of_two(power if power < _STEEP else _STEEP))
 
 
 @compiled
@@ -288,37 +304,54 @@ def take_out(
 ) -> int:
     """Take the noise out that the network has ``found`` (48, h/2, w/2) in ``bands`` (36, h/2, w/2).
 
-    Of ``planes`` (3, H, W) and ``share`` (H, W), how far to refine, the part that begins at the
+    ``found`` is what ``models.refiner.limited`` makes shares and noise of. Of ``planes`` (3, H, W) and ``share`` (H, W), how far to refine, the part that begins at the
     pixel ``first`` (2,). ``cells``: which squares of ``cell`` pixels are refined. ``clean``
     (h', w', 3), h' <= h, w' <= w, is filled, and ``used`` (h', w') with where it is to be used.
     Returns the number of those pixels.
     """
     height, width = used.shape
     half = found.shape[2]
-    noise, part = np.empty(2 * half, np.float32), np.empty(width, np.float32)
+    even, odd = np.empty(half, np.float32), np.empty(half, np.float32)
+    noise = np.empty(2 * half, np.float32)
+    chosen, part = np.zeros(2 * half, np.float32), np.empty(width, np.float32)
+    results = np.empty((3, width), np.float32)
+    red, green, blue = results[0], results[1], results[2]
     changed = 0
     for y in range(height):
-        there = share[first[0] + y, first[1] : first[1] + width]
+        if y % cell == 0:
+            for i in range(cells.shape[1]):
+                chosen[i * cell : (i + 1) * cell] = _ONE if cells[y // cell, i] else _ZERO
+        there, mark = share[first[0] + y, first[1] : first[1] + width], used[y]
+        count = 0
         for x in range(width):
-            value = there[x] if cells[y // cell, x // cell] else _ZERO
-            part[x] = value
-            used[y, x] = 1 if value > _ZERO else 0
-            changed += 1 if value > _ZERO else 0
+            part[x] = there[x] * chosen[x]
+            mark[x] = 1 if part[x] > _ZERO else 0
+            count += 1 if part[x] > _ZERO else 0
+        changed += count
         for c in range(3):
             for side in range(2):
                 i = 4 * c + 2 * (y & 1) + side
                 a, b, d = found[i, y >> 1], found[i + 12, y >> 1], found[i + 24, y >> 1]
                 p, q, r = bands[i, y >> 1], bands[i + 12, y >> 1], bands[i + 24, y >> 1]
-                free = found[i + 36, y >> 1]
+                free, sums = found[i + 36, y >> 1], odd if side else even
                 for x in range(half):
-                    value = a[x] * p[x] + b[x] * q[x] + d[x] * r[x] + free[x]
+                    value = sigmoid(a[x]) * p[x] + sigmoid(b[x]) * q[x] + sigmoid(d[x]) * r[x]
+                    value += _TWO * _LIMIT * sigmoid(free[x] * (_TWO / _LIMIT)) - _LIMIT  # tanh
                     value = value if value > -_FURTHEST else -_FURTHEST
-                    noise[2 * x + side] = value if value < _FURTHEST else _FURTHEST
-            plane = planes[c, first[0] + y, first[1] : first[1] + width]
+                    sums[x] = value if value < _FURTHEST else _FURTHEST
+            for x in range(half):
+                noise[2 * x] = even[x]
+                noise[2 * x + 1] = odd[x]
+            plane, result = planes[c, first[0] + y, first[1] : first[1] + width], results[c]
             for x in range(width):
                 own = plane[x]
                 value = own if own > _ZERO else _ZERO
                 value = value if value < _ONE else _ONE
                 sigma = np.sqrt((value * curve + gain) * value + read)
-                clean[y, x, c] = own - noise[x] * sigma * part[x]
+                result[x] = own - noise[x] * sigma * part[x]
+        row = clean[y]
+        for x in range(width):
+            row[x, 0] = red[x]
+            row[x, 1] = green[x]
+            row[x, 2] = blue[x]
     return changed

@@ -72,11 +72,12 @@ class Refiner(nn.Module):
         quarter = self.to_quarter(half)
         eighth = self.to_eighth(quarter)
         quarter = self.at_quarter(quarter + _up(self.from_eighth(eighth)))
-        return _limited(self.at_half(half + _up(self.from_quarter(quarter))))
+        return limited(self.at_half(half + _up(self.from_quarter(quarter))))
 
     def within(self, x: Tensor) -> Tensor:
-        """The part of ``folded`` that sees no border, from no more than it needs: (B, 52, h + 33,
-        w + 33) to (B, 48, h, w), which begins at (18, 18); h and w are multiples of 4.
+        """The part of ``folded`` that sees no border, before it is ``limited``, from no more than it
+        needs: (B, 52, h + 33, w + 33) to (B, 48, h, w), which begins at (18, 18); h and w are
+        multiples of 4.
 
         Half the arithmetic for a place of 128 pixels a side: what is near the output is not done
         for the surroundings. Plain convolutions and slices, which every inference runtime knows
@@ -87,10 +88,11 @@ class Refiner(nn.Module):
         eighth = _up(_unpadded(self.from_eighth, _unpadded(self.to_eighth, quarter)))
         quarter = quarter[..., 4:-3, 4:-3] + eighth[..., 1:-1, 1:-1]
         coarse = _up(_unpadded(self.from_quarter, _unpadded(self.at_quarter, quarter)))
-        return _limited(_unpadded(self.at_half, half[..., 15:-12, 15:-12] + coarse))
+        return _unpadded(self.at_half, half[..., 15:-12, 15:-12] + coarse)
 
 
-def _limited(found: Tensor) -> Tensor:
+def limited(found: Tensor) -> Tensor:
+    """Shares and noise (B, 48, H, W), folded, of what the last convolution found."""
     shares, free = found[:, : 4 * BANDS], found[:, 4 * BANDS :]
     return torch.cat([torch.sigmoid(shares), LIMIT * torch.tanh(free / LIMIT)], 1)
 

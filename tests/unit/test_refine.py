@@ -20,7 +20,7 @@ from hdrmerge.fusion.radiometric import fuse
 from hdrmerge.models.checkpoint import load_network
 from hdrmerge.models.manifest import shipped
 from hdrmerge.models.portable import load_portable
-from hdrmerge.models.refiner import INPUTS, OUTPUTS, Refiner, RefinerConfig
+from hdrmerge.models.refiner import INPUTS, OUTPUTS, Refiner, RefinerConfig, limited
 from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
 
@@ -243,6 +243,35 @@ def test_logarithms_and_powers_are_exact_enough() -> None:
     x = np.concatenate([[0], np.float32(10) ** np.linspace(-7, 0, 2001)]).astype(np.float32)
     got = np.array([refine_loops.encoded(value) for value in x])
     np.testing.assert_allclose(got, x.astype(np.float64) ** (1 / 2.2), atol=1e-6)
+    x = np.linspace(-200, 200, 4001, dtype=np.float32)
+    got = np.array([refine_loops.sigmoid(value) for value in x])
+    np.testing.assert_allclose(got, 1 / (1 + np.exp(-x.astype(np.float64))), atol=1e-6)
+
+
+def test_noise_is_taken_out_where_cells_are_chosen() -> None:
+    from hdrmerge.fusion import refine_loops
+
+    rng = np.random.default_rng(8)
+    found = (4 * rng.standard_normal((48, 12, 16))).astype(np.float32)
+    bands = rng.standard_normal((36, 12, 16)).astype(np.float32)
+    planes = rng.random((3, 30, 40)).astype(np.float32)
+    share = (rng.random((30, 40)) - 0.3).clip(0).astype(np.float32)
+    cells = np.array([[1, 0, 1, 1], [0, 1, 1, 0], [1, 1, 0, 1]], np.uint8)
+    model = [np.float32(value) for value in MODELS[0]]
+    clean, used = np.zeros((21, 30, 3), np.float32), np.zeros((21, 30), np.uint8)  # cut by a border
+    start = np.array([4, 5])
+    count = refine_loops.take_out(
+        found, bands, planes, share, start, cells, 8, model[0], model[1], model[2], clean, used
+    )
+    limits = limited(torch.from_numpy(found)[None])[0].numpy()
+    noise = refine_inputs.noise_in(refine_inputs.unfold(bands), refine_inputs.unfold(limits))
+    own = planes[:, 4:25, 5:35]
+    part = share[4:25, 5:35] * np.kron(cells, np.ones((8, 8)))[:21, :30]
+    sigma = refine_inputs.reference_noise(own, *MODELS[0])
+    expected = own - np.clip(noise, -4, 4)[:, :21, :30] * sigma * part
+    np.testing.assert_allclose(clean, expected.transpose(1, 2, 0), atol=1e-6)
+    np.testing.assert_array_equal(used, part > 0)
+    assert count == (part > 0).sum()
 
 
 def test_what_is_left_of_noise_follows_trust_and_clipping() -> None:
@@ -303,7 +332,7 @@ def test_within_is_the_part_that_sees_no_border() -> None:
     part = whole[..., first - before : 112 + after, first - before : last + after]
     with torch.inference_mode():
         expected = network(whole)[..., first:112, first:last]
-        folded = network.within(torch.nn.functional.pixel_unshuffle(part, 2))
+        folded = limited(network.within(torch.nn.functional.pixel_unshuffle(part, 2)))
         got = torch.nn.functional.pixel_shuffle(folded, 2)
     np.testing.assert_allclose(got.numpy(), expected.numpy(), atol=1e-6)
 
