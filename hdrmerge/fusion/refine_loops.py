@@ -17,6 +17,7 @@ _LN2 = np.float32(np.log(2))
 _LOG2_E = np.float32(1 / np.log(2))
 _GAMMA = np.float32(1 / np.log(2) / 2.2)  # of a logarithm, to the power of two
 _STEEP = np.float32(60)  # powers of two beside which one is nothing
+_FRESH = 16  # rows after which a running sum begins anew
 _LIMIT = np.float32(4)  # of the network's free part, as in models.refiner
 _TINY = np.float32(1e-30)
 _SQRT_HALF = np.float32(0.5**0.5).view(np.int32)  # bits: where mantissas are cut in two
@@ -80,36 +81,42 @@ def sigmoid(x: np.float32) -> np.float32:
 @compiled
 def average(plane: FloatArray, size: int, out: FloatArray) -> None:
     """``out`` (h, w): averages of ``plane`` (h + size - 1, w + size - 1) over ``size`` x ``size``
-    pixels, 1 + 2 i or 1 + 4 i a side."""
+    pixels."""
     high, width = out.shape
     wide = width + size - 1
-    step = 2 if size == 3 else 4
     share = _ONE / np.float32(size * size)
-    work = np.empty(wide, np.float32)
+    down = np.empty(wide, np.float32)
+    work, twice = np.zeros(wide + size, np.float32), np.zeros(wide + size, np.float32)
     for y in range(high):
-        row = out[y]
-        first = plane[y]
+        row, last = out[y], plane[y + size - 1]
+        if y % _FRESH == 0:  # now and then, since errors of rounding add up
+            down[:] = _ZERO
+            for k in range(size - 1):
+                more = plane[y + k]
+                for x in range(wide):
+                    down[x] += more[x]
+        else:
+            before = plane[y - 1]
+            for x in range(wide):
+                down[x] -= before[x]
         for x in range(wide):
-            work[x] = first[x]
-        for k in range(1, size, step):
-            a, b = plane[y + k], plane[y + k + 1]
-            c, d = plane[y + k + step - 2], plane[y + k + step - 1]
-            if step == 2:
-                for x in range(wide):
-                    work[x] += a[x] + b[x]
-            else:
-                for x in range(wide):
-                    work[x] += (a[x] + b[x]) + (c[x] + d[x])
-        for x in range(width):
-            row[x] = work[x] * share
-        for k in range(1, size, step):
-            a, b, c, d = work[k:], work[k + 1 :], work[k + step - 2 :], work[k + step - 1 :]
-            if step == 2:
+            down[x] += last[x]
+            work[x] = down[x]
+        row[:] = _ZERO
+        at, span = 0, 1
+        while True:  # sums of 1, 2, 4, ... neighbours, of those that make up the size
+            if size & span:
+                part = work[at:]
                 for x in range(width):
-                    row[x] += (a[x] + b[x]) * share
-            else:
-                for x in range(width):
-                    row[x] += ((a[x] + b[x]) + (c[x] + d[x])) * share
+                    row[x] += part[x] * share
+                at += span
+            if at == size:
+                break
+            other = work[span:]
+            for x in range(wide):
+                twice[x] = work[x] + other[x]
+            work, twice = twice, work
+            span *= 2
 
 
 @compiled
@@ -147,18 +154,18 @@ def fold(plane: FloatArray, at: int, first: int, kind: int, folded: FloatArray) 
     ``kind`` 1: with a display's gamma.
     """
     height, width = folded.shape[1], folded.shape[2]
+    line = np.empty(2 * width, np.float32)
     for y in range(2 * height):
         row = plane[y + at, at:]
         i = first + 2 * (y & 1)
         even, odd = folded[i, y >> 1], folded[i + 1, y >> 1]
         if kind == 1:
-            for x in range(width):
-                even[x] = encoded(row[2 * x])
-                odd[x] = encoded(row[2 * x + 1])
-        else:
-            for x in range(width):
-                even[x] = row[2 * x]
-                odd[x] = row[2 * x + 1]
+            for x in range(2 * width):
+                line[x] = encoded(row[x])
+            row = line
+        for x in range(width):
+            even[x] = row[2 * x]
+            odd[x] = row[2 * x + 1]
 
 
 @compiled
@@ -304,9 +311,10 @@ def take_out(
 ) -> int:
     """Take the noise out that the network has ``found`` (48, h/2, w/2) in ``bands`` (36, h/2, w/2).
 
-    ``found`` is what ``models.refiner.limited`` makes shares and noise of. Of ``planes`` (3, H, W) and ``share`` (H, W), how far to refine, the part that begins at the
-    pixel ``first`` (2,). ``cells``: which squares of ``cell`` pixels are refined. ``clean``
-    (h', w', 3), h' <= h, w' <= w, is filled, and ``used`` (h', w') with where it is to be used.
+    ``found`` is what ``models.refiner.limited`` makes shares and noise of. Of ``planes`` (3, H, W)
+    and ``share`` (H, W), how far to refine, the part that begins at the pixel ``first`` (2,).
+    ``cells``: which squares of ``cell`` pixels are refined. ``clean`` (h', w', 3), h' <= h and
+    w' <= w, is filled, and ``used`` (h', w') with where it is to be used.
     Returns the number of those pixels.
     """
     height, width = used.shape

@@ -75,7 +75,7 @@ class Refiner(nn.Module):
         return limited(self.at_half(half + _up(self.from_quarter(quarter))))
 
     def within(self, x: Tensor) -> Tensor:
-        """The part of ``folded`` that sees no border, before it is ``limited``, from no more than it
+        """The part of ``folded`` that sees no border, not yet ``limited``, from no more than it
         needs: (B, 52, h + 33, w + 33) to (B, 48, h, w), which begins at (18, 18); h and w are
         multiples of 4.
 
