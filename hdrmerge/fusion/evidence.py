@@ -92,9 +92,9 @@ def evidence_of(
     found = np.zeros((2, *levels[-1].shape[1:]), np.float32)
     found[1] = 1.0
     for i in range(len(levels) - 1, -1, -1):
-        size = levels[i].shape[:0:-1]
-        above = np.stack([cv2.resize(plane, size) for plane in found])
-        found = np.empty_like(above)
+        above, found = found, np.empty((2, *levels[i].shape[1:]), np.float32)
+        for plane, large in zip(above, found, strict=True):
+            cv2.resize(plane, large.shape[::-1], dst=large)
         compare(
             levels[i],
             np.square(tolerance),
@@ -104,7 +104,6 @@ def evidence_of(
             np.float32(noise.step),
             np.float32(9.0 * 4.0**i),
             np.float32(_SLACK[i]),
-            above,
             found,
         )
     out[rows] = found[0, rows.start - top : rows.stop - top, :width]

@@ -165,12 +165,11 @@ def compare(
     step: np.float32,
     pooled: np.float32,
     slack: np.float32,
-    above: Planes,
-    out: Planes,
+    found: Planes,
 ) -> None:
-    """Fill ``out`` (2, h, w): standard deviations by which the sides of ``planes`` (8, h, w)
+    """Refine ``found`` (2, h, w): standard deviations by which the sides of ``planes`` (8, h, w)
     differ in 3 x 3 pixels, of ``pooled`` pixels of the frames in all, and the power to see any
-    difference; ``above`` (2, h, w) is the same of windows twice as large, or nothing and 1.
+    difference. It comes with those of windows twice as large, or with nothing and 1.
 
     ``tolerance``: squares of relative errors, by half stops; ``noise`` and ``other``: read, gain
     and curve of the two frames; ``step``: linear value of a code.
@@ -282,12 +281,12 @@ def compare(
                 square[x] += outside * outside * loose * both
                 power[x] += variance * both
         for x in range(width):
-            evidence, larger = np.sqrt(square[x]), above[0, y, x]
+            evidence, larger = np.sqrt(square[x]), found[0, y, x]
             # Large windows reach beyond a thing's outline; small ones overrule them wherever they
             # would have seen such a difference.
-            expected = larger * np.sqrt(power[x] / above[1, y, x])
+            expected = larger * np.sqrt(power[x] / found[1, y, x])
             unseen = (_OVERRULED - expected) * _OVERRULED_WIDTH
             unseen = unseen if unseen > _ZERO else _ZERO
             larger *= unseen if unseen < _ONE else _ONE
-            out[0, y, x] = larger if larger > evidence else evidence
-            out[1, y, x] = power[x]
+            found[0, y, x] = larger if larger > evidence else evidence
+            found[1, y, x] = power[x]
