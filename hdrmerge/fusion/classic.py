@@ -28,6 +28,7 @@ from hdrmerge.fusion.silhouettes import extended
 from hdrmerge.fusion.swaying import restored
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
+from hdrmerge.warp import mask_of
 
 _BAND = 128  # rows compared at once
 _EVERY = 4  # pixels, of which one tells what is common
@@ -103,11 +104,14 @@ def judge(
 
 def _see(stack: ExposureStack, shown: Shown, k: int, rows: slice) -> None:
     """Fill in the ``rows`` of frame k: what it shows, how surely unclipped, and where at all."""
+    import cv2
+
     top, bottom = max(0, rows.start - CLIP_HALO), min(stack.shape[0], rows.stop + CLIP_HALO)
     inner = slice(rows.start - top, rows.stop - top)
-    linear, valid = stack.linear(k, slice(top, bottom))
-    shown.linear[k, rows], shown.trust[k, rows] = linear[inner], valid[inner]
-    shown.below[k, rows] = unclipped(linear)[inner]
+    planes, inside = stack.planes(k, slice(top, bottom))
+    cv2.merge(list(planes[:, inner]), dst=shown.linear[k, rows])
+    shown.trust[k, rows] = mask_of(inside[inner], planes.shape[2])
+    shown.below[k, rows] = unclipped(list(planes))[inner]
 
 
 def _extended(shown: Shown, noise: NoiseModel, k: int) -> FloatArray:
