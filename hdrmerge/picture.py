@@ -14,8 +14,6 @@ from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hdrmerge.frames import CaptureSettings, Codes, FloatArray, HalfArray
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".avif", ".jxl")
@@ -106,20 +104,8 @@ def write_picture(
     ``clipped`` there. Raises UsageError for what does not fit together, OutputError where the file
     cannot be written.
     """
-    return render_picture(path, pixels, config, form, settings)()
-
-
-def render_picture(
-    path: Path,
-    pixels: FloatArray | HalfArray,
-    config: TonemapConfig | None = None,
-    form: PictureFormat | None = None,
-    settings: CaptureSettings | None = None,
-) -> Callable[[], dict[str, Any]]:
-    """``write_picture`` up to where an ordinary picture is coded, which takes one thread: what is
-    returned does the rest and may run beside something else."""
     from hdrmerge import io
-    from hdrmerge.tonemap import tonemap
+    from hdrmerge.tonemap import rendered, tonemap
 
     form = form or PictureFormat()
     form.check(path)
@@ -127,13 +113,9 @@ def render_picture(
     unit = None if settings is None else settings.saturation_luminance
     quality = {} if form.quality is None else {"quality": form.quality}
     if not form.is_hdr(path):
-        shown = tonemap(pixels, config, bits=bits, dither=form.dither, unit=unit)
-
-        def write() -> dict[str, Any]:
-            io.write_display(path, shown, settings, **quality)
-            return {}
-
-        return write
+        shown = rendered(pixels, config, bits=bits, dither=form.dither, unit=unit)
+        io.write_display(path, shown, settings, **quality)
+        return {}
     suffix = path.suffix.lower()
     gain_map = suffix in (".jpg", ".jpeg")
     white = form.diffuse_white
@@ -154,7 +136,7 @@ def render_picture(
             io.write_pq_png(path, absolute, levels, settings)
         else:
             io.write_avif(path, absolute, settings, bits=bits, **quality)
-    return lambda: told
+    return told
 
 
 def diffuse_white(pixels: FloatArray | HalfArray, codes: Codes) -> float:

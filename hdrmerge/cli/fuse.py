@@ -51,8 +51,6 @@ from hdrmerge.errors import OutputError, StackError, UsageError
 from hdrmerge.picture import PICTURE_SUFFIXES, PictureFormat
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from hdrmerge.pipeline import MergeResult
     from hdrmerge.report import MergeReport
 
@@ -312,7 +310,7 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
     if outputs.report is not None:
         io.write_text(outputs.report, result.report.to_json(indent=2) + "\n")
     with ThreadPoolExecutor(1) as beside:
-        preview = beside.submit(render_preview(result, outputs))  # coding it takes one thread
+        preview = beside.submit(write_preview, result, outputs)
         write_radiance(
             outputs.radiance,
             result,
@@ -322,11 +320,10 @@ def write_results(result: MergeResult, outputs: Outputs) -> None:
         )
 
 
-def render_preview(result: MergeResult, outputs: Outputs) -> Callable[[], object]:
-    """What writes the preview, if there is to be one."""
-    from hdrmerge.picture import render_picture
+def write_preview(result: MergeResult, outputs: Outputs) -> None:
+    """The tone-mapped picture, if there is to be one."""
+    from hdrmerge.picture import write_picture
 
-    if outputs.preview is None:
-        return lambda: None
-    pixels, settings = result.radiance.stored, result.settings
-    return render_picture(outputs.preview, pixels, outputs.tonemap, outputs.form, settings)
+    if outputs.preview is not None:
+        pixels, settings = result.radiance.stored, result.settings
+        write_picture(outputs.preview, pixels, outputs.tonemap, outputs.form, settings)

@@ -14,7 +14,7 @@ import numpy as np
 from hdrmerge.errors import OutputError, UsageError
 from hdrmerge.frames import CaptureSettings, Codes
 from hdrmerge.io.atomic import atomic_path, write_bytes
-from hdrmerge.io.containers import PNG_MAGIC, TiffReader
+from hdrmerge.io.containers import PNG_MAGIC, TiffReader, jpeg_segments
 from hdrmerge.io.metadata import (
     EXIF_POINTER,
     GPS_POINTER,
@@ -24,14 +24,17 @@ from hdrmerge.io.metadata import (
     directory_bytes,
     exif_block,
 )
+from hdrmerge.threads import side_by_side
+from hdrmerge.tonemap.bands import Made, kept
 
 JPEG_QUALITY = 95
+_STRIP = 56  # rows of a JPEG that are coded at once; blocks of strips of any width can be counted
 _IHDR_END = len(PNG_MAGIC) + 25
 
 
 def write_display(
     path: Path,
-    codes: Codes,
+    codes: Codes | Made,
     settings: CaptureSettings | None = None,
     *,
     quality: int = JPEG_QUALITY,
@@ -39,11 +42,12 @@ def write_display(
     """Write an sRGB-encoded picture (H, W, 3) RGB atomically; the suffix names the format.
 
     ``codes`` are uint8, uint16 (PNG and TIFF only) or fractions in [0, 1], which become 8 bit.
+    Of what is made when it is asked for, a JPEG never needs the whole.
     JPEG has full chroma. ``settings`` become EXIF, which names this program in any case: a batch
     must not take its pictures for photographs. Raises UsageError for a suffix or depth that
     does not fit, OutputError where the file cannot be written.
     """
-    if codes.dtype.kind == "f":
+    if isinstance(codes, np.ndarray) and codes.dtype.kind == "f":
         codes = (np.clip(codes, 0, 1) * 255 + 0.5).astype(np.uint8)
     suffix = path.suffix.lower()
     if suffix in (".jpg", ".jpeg"):
@@ -54,10 +58,10 @@ def write_display(
     elif suffix == ".png":
         profile = b"sRGB\0\0" + zlib.compress(srgb_profile())
         chunks = [(b"iCCP", profile), (b"eXIf", exif_block(settings or CaptureSettings()))]
-        write_bytes(path, *png_parts(codes, chunks, path))
+        write_bytes(path, *png_parts(kept(codes), chunks, path))
     elif suffix in (".tif", ".tiff"):
         with atomic_path(path) as temporary:
-            _write_tiff(temporary, codes, settings)
+            _write_tiff(temporary, kept(codes), settings)
     else:
         raise UsageError(f"{path}: pictures are .jpg, .png or .tif.", "Choose one of these.")
 
@@ -73,22 +77,56 @@ def srgb_profile() -> bytes:
 
 
 def jpeg_bytes(
-    codes: Codes,
+    codes: Codes | Made,
     *,
     quality: int,
     exif: bytes | None = None,
     icc: bytes | None = None,
     rgb: bool = False,
 ) -> bytes:
-    """A JPEG of (H, W, 3) or (H, W) uint8 with full chroma; ``rgb``: without turning to YCbCr."""
+    """A JPEG of (H, W, 3) or (H, W) uint8 with full chroma; ``rgb``: without turning to YCbCr.
+
+    Strips are coded side by side.
+    """
     from PIL import Image
 
-    options = {} if exif is None else {"exif": b"Exif\0\0" + exif}
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(codes)).save(
-        buffer, "JPEG", quality=quality, subsampling=0, icc_profile=icc, keep_rgb=rgb, **options
-    )
-    return buffer.getvalue()
+    height, width = codes.shape[:2]
+
+    def code(rows: slice) -> bytes:
+        head = {} if rows.start or exif is None else {"exif": b"Exif\0\0" + exif}
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(codes[rows])).save(
+            buffer,
+            "JPEG",
+            quality=quality,
+            subsampling=0,
+            icc_profile=None if rows.start else icc,
+            keep_rgb=rgb,
+            **head,
+        )
+        return buffer.getvalue()
+
+    strips = [slice(top, min(top + _STRIP, height)) for top in range(0, height, _STRIP)]
+    return _joined(side_by_side(code, strips), height, _STRIP // 8 * -(-width // 8))
+
+
+def _joined(strips: list[bytes], height: int, interval: int) -> bytes:
+    """One JPEG of JPEGs with the same tables that are to lie below each other.
+
+    ITU-T T.81, B.2.1: coding begins anew at restart markers, which count from 0 to 7; they follow
+    each other after ``interval`` blocks. Only the last strip may be lower, and no block is cut.
+    """
+    if len(strips) == 1:
+        return strips[0]
+    first, found = strips[0], list(jpeg_segments(strips[0]))
+    frame = next(start for marker, start, _ in found if marker == 0xC0)  # precision, height, ...
+    scan = found[-1][1] - 4
+    parts = [first[: frame + 1], struct.pack(">H", height), first[frame + 3 : scan]]
+    parts += [b"\xff\xdd", struct.pack(">2H", 4, interval), first[scan : found[-1][2]]]
+    for number, strip in enumerate(strips):
+        *_, (_, _, begin) = jpeg_segments(strip)
+        parts += [strip[begin:-2], bytes((0xFF, 0xD0 + number % 8))]
+    return b"".join((*parts[:-1], b"\xff\xd9"))
 
 
 def png_parts(codes: Codes, chunks: list[tuple[bytes, bytes]], path: Path) -> tuple[bytes, ...]:

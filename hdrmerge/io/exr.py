@@ -79,7 +79,9 @@ def write_exr(
     pixels: Any = np.ascontiguousarray(radiance.pixels if float32 else radiance.stored)
     clipped = 0
     if pixels.dtype == np.float16:
-        clipped = int(np.count_nonzero(pixels.view(np.uint16) >= _HALF_MAX_BITS))
+        bits = pixels.view(np.uint16)
+        if bits.max(initial=0) >= _HALF_MAX_BITS:  # asked first, since counting takes memory
+            clipped = int(np.count_nonzero(bits >= _HALF_MAX_BITS))
     elif not float32:
         clipped = int(np.count_nonzero(pixels > HALF_MAX))
         pixels = to_half(pixels)

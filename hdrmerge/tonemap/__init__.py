@@ -12,10 +12,11 @@ from hdrmerge.tonemap.operators import OPERATORS, find_operator
 from hdrmerge.tonemap.record import Operator, Parameter
 
 if TYPE_CHECKING:
-    from hdrmerge.tonemap.display import count_bad, tonemap
+    from hdrmerge.tonemap.display import count_bad, rendered, tonemap
     from hdrmerge.tonemap.sheet import contact_sheet
 
-_HOMES = {"contact_sheet": "sheet", "count_bad": "display", "tonemap": "display"}
+_HOMES = {"contact_sheet": "sheet", "count_bad": "display"}
+_HOMES |= {"rendered": "display", "tonemap": "display"}
 
 __all__ = [
     "OPERATORS",
@@ -24,6 +25,7 @@ __all__ = [
     "contact_sheet",
     "count_bad",
     "find_operator",
+    "rendered",
     "tonemap",
 ]
 

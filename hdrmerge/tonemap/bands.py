@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from hdrmerge.frames import FloatArray
 from hdrmerge.threads import side_by_side
@@ -29,27 +31,40 @@ def in_bands(shape: tuple[int, ...], work: Callable[[slice], Result]) -> list[Re
 
 
 class Made:
-    """A plane (H, W) that nobody keeps: rows are made by ``make`` when they are asked for."""
+    """A plane or picture (H, W, ...) that nobody keeps: ``make`` gives rows that are asked for."""
 
-    def __init__(self, shape: tuple[int, int], make: Callable[[slice], FloatArray]) -> None:
-        self.shape, self._make = shape, make
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        make: Callable[[slice], NDArray[Any]],
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.shape, self.dtype, self._make = shape, np.dtype(dtype), make
 
     @property
     def size(self) -> int:
-        return self.shape[0] * self.shape[1]
+        return math.prod(self.shape)
 
-    def __getitem__(self, rows: slice) -> FloatArray:
-        return self._make(slice(*rows.indices(self.shape[0])[:2]))
+    def __getitem__(self, rows: slice) -> NDArray[Any]:
+        first, end, _ = rows.indices(self.shape[0])
+        step = max(1, BAND // self.shape[1])
+        if end - first <= step:
+            return self._make(slice(first, end))
+        found = np.empty((end - first, *self.shape[1:]), self.dtype)
+        for top in range(first, end, step):
+            below = min(top + step, end)
+            found[top - first : below - first] = self._make(slice(top, below))
+        return found
 
 
 Plane = FloatArray | Made
 
 
-def kept(plane: Plane) -> FloatArray:
-    """All rows of a plane; the plane itself where they are there."""
+def kept(plane: NDArray[Any] | Made) -> NDArray[Any]:
+    """All rows, made side by side where they are not there yet."""
     if not isinstance(plane, Made):
         return plane
-    rows_kept = np.empty(plane.shape, np.float32)
+    rows_kept = np.empty(plane.shape, plane.dtype)
 
     def keep(rows: slice) -> None:
         rows_kept[rows] = plane[rows]

@@ -40,12 +40,24 @@ def tonemap(
     value, and none counts as more than 1e10. Raises UsageError for an unknown operator or
     parameter.
     """
+    return kept(rendered(pixels, config, bits=bits, dither=dither, unit=unit))
+
+
+def rendered(
+    pixels: FloatArray | HalfArray,
+    config: TonemapConfig | None = None,
+    *,
+    bits: int = 8,
+    dither: bool = False,
+    unit: float | None = None,
+) -> Made:
+    """What ``tonemap`` returns, made when rows of it are asked for, by any number of threads."""
     config = config or TonemapConfig()
     operator = find_operator(config.operator)
     parameters = operator.complete(config.parameters)
     gain = np.float32(2.0**config.exposure)
     height, width = pixels.shape[:2]
-    codes: NDArray[Any] = np.zeros(pixels.shape, np.uint8 if bits == 8 else np.uint16)
+    codes = np.uint8 if bits == 8 else np.uint16
     ceiling = _BRIGHTEST
     luminance = Made((height, width), lambda rows: _luminance(_clean(pixels[rows], ceiling)))
     scene = measure(luminance, pixels, unit, float(gain))
@@ -53,7 +65,8 @@ def tonemap(
         ceiling = _largest(pixels)
         scene = measure(luminance, pixels, unit, float(gain))
     if scene.maximum < _DARKEST:
-        return codes
+        black = np.zeros((1, width, 3), codes)
+        return Made(pixels.shape, lambda rows: np.repeat(black, rows.stop - rows.start, 0), codes)
 
     @np.errstate(over="ignore")
     def given(rows: slice, seen: FloatArray | None = None) -> FloatArray:
@@ -96,7 +109,7 @@ def tonemap(
     own_colour = operator.takes == "rgb" and config.colour is None
     carry = carrier(config.colour or operator.colour, saturation, samples, scene.maximum)
 
-    def show(rows: slice) -> None:
+    def show(rows: slice) -> NDArray[Any]:
         if own_colour:
             linear = mapped(rows)
             shown = seen = _luminance(linear)
@@ -109,10 +122,9 @@ def tonemap(
                 seen = shown
         alike = saturation if own_colour or carry is None else 1.0
         carry_alike(linear, seen, shown, alike)
-        codes[rows] = encode(linear, bits, top=rows.start, dither=dither)
+        return encode(linear, bits, top=rows.start, dither=dither)
 
-    in_bands(pixels.shape, show)
-    return codes
+    return Made(pixels.shape, show, codes)
 
 
 def _luminance(mapped: FloatArray) -> FloatArray:

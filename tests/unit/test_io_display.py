@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -22,7 +24,9 @@ from PIL import Image
 from hdrmerge.errors import OutputError, ResourceError, UsageError
 from hdrmerge.io import read_frame, write_bytes, write_display, write_text
 from hdrmerge.io.atomic import atomic_path
-from hdrmerge.io.display import srgb_profile
+from hdrmerge.io.display import jpeg_bytes, srgb_profile
+from hdrmerge.io.metadata import exif_block
+from hdrmerge.tonemap.bands import Made
 
 DEEP = picture().astype(np.uint16) * 257 + 3
 
@@ -43,6 +47,32 @@ def test_profile_is_embedded(tmp_path: Path, name: str) -> None:
         assert image.info["icc_profile"][36:40] == b"acsp"
         np.testing.assert_allclose(np.asarray(image).astype(int), picture(), atol=14)
     assert read_frame(tmp_path / name).colour_space == "sRGB"
+
+
+@pytest.mark.parametrize("shape", [(56, 9), (57, 16), (63, 40), (112, 17), (900, 33, 3), (1, 1, 3)])
+@pytest.mark.parametrize("quality", [60, 100])
+def test_strips_are_the_picture_that_one_coder_makes(shape: tuple[int, ...], quality: int) -> None:
+    """More than eight strips, so that restart markers begin anew; pixels are equal, not near."""
+    rng = np.random.default_rng(len(shape))
+    codes = rng.integers(0, 256, shape, dtype=np.uint8)
+    at_once = io.BytesIO()
+    Image.fromarray(codes).save(at_once, "JPEG", quality=quality, subsampling=0)
+    data = jpeg_bytes(codes, quality=quality, exif=exif_block(FULL), icc=srgb_profile())
+    with Image.open(io.BytesIO(data)) as found, Image.open(at_once) as expected:
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+        assert found.info["icc_profile"] == srgb_profile()
+        assert len(data) < len(at_once.getvalue()) * 1.02 + 2000
+    by_opencv = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    assert by_opencv.shape == shape
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif"])
+def test_what_is_made_row_by_row_is_written_alike(tmp_path: Path, name: str) -> None:
+    codes = np.tile(picture(), (9, 9, 1))
+    write_display(tmp_path / name, codes)
+    made = Made(codes.shape, lambda rows: codes[rows], codes.dtype)
+    write_display(tmp_path / f"made_{name}", made)
+    assert (tmp_path / f"made_{name}").read_bytes() == (tmp_path / name).read_bytes()
 
 
 def test_jpeg_keeps_full_chroma(tmp_path: Path) -> None:
