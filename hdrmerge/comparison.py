@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from hdrmerge.samples import SIDE, Blocks
+from hdrmerge.samples import SIDE, TILES, Blocks
 from hdrmerge.threads import side_by_side
 
 Array = NDArray[np.float64]
@@ -71,8 +71,8 @@ class Levels:
     """What one pair says at M brightness levels under a trial response and step.
 
     ``level`` (M,): log exposure in the brighter frame; ``deviation`` (M,): log-ratio less the
-    trial step; ``variance`` (M,) of it; ``codes`` and ``weights``: effective code fractions of
-    the samples (S,) in darker and brighter frame and their weights, ``bins`` (S,) their level.
+    trial step; ``variance`` (M,) of it; ``linear`` and ``weights``: exposures of the samples (S,)
+    in darker and brighter frame, under ``trial``, and their weights, ``bins`` (S,) their level.
     ``scatter``: variance of a sample's log-ratio that noise does not explain, the levels' median:
     misalignment and motion.
     """
@@ -83,8 +83,16 @@ class Levels:
     variance: Array
     bins: NDArray[np.intp]
     weights: Array
-    codes: tuple[Array, Array]
+    linear: tuple[Array, Array]
+    trial: Trial | None
     scatter: float
+
+    def codes(self) -> tuple[Array, Array]:
+        """Effective code fractions of the samples (S,) in darker and brighter frame."""
+        darker, brighter = self.linear
+        if self.trial is None:
+            return darker, brighter
+        return self.trial.code(darker), self.trial.code(brighter)
 
 
 def make_pairs(blocks: Blocks, curve: Array, log_exposure: Array) -> list[Pair]:
@@ -149,24 +157,25 @@ def _spread(
     per_cell: int,
 ) -> NDArray[np.intp]:
     """Indices into (B * 3) of samples worth comparing: flat ones, at most ``per_cell`` a cell."""
+    from hdrmerge.comparison_loops import choose
+
     i, j = pair
-    zi, zj = blocks.mean[i].reshape(-1), blocks.mean[j].reshape(-1)
-    usable = np.flatnonzero(
-        (blocks.highest[j].reshape(-1) < CLIPPED) & (zi > 0.4 * DARKEST) & (zj > DARKEST)
+    chosen: NDArray[np.intp] = choose(
+        blocks.mean[i].reshape(-1),
+        blocks.mean[j].reshape(-1),
+        blocks.variance[j].reshape(-1),
+        blocks.highest[j].reshape(-1),
+        blocks.tile,
+        curve,
+        np.interp(GRID, *noise),
+        (0.4 * DARKEST, DARKEST),
+        CLIPPED,
+        float(np.exp(step)),
+        BIN,
+        TILES * TILES,
+        per_cell,
     )
-    x = np.interp(zj[usable], GRID, curve) + np.interp(zi[usable], GRID, curve) * np.exp(step)
-    level = np.floor(np.log(np.maximum(x, 1e-6)) / BIN).astype(np.int64)
-    # flat enough comes first, in an order that follows nothing; the flattest of all would be those
-    # whose noise JPEG has removed
-    excess = blocks.variance[j].reshape(-1)[usable] / np.interp(zj[usable], *noise)
-    shuffled = (usable * 40503) % 65536
-    rank = (np.clip(excess - 4.0, 0, 1000) * 2**16).astype(np.int64) + shuffled
-    cell = (level - level.min(initial=0)) * 1024 + blocks.tile[usable // 3]
-    order = np.argsort(cell * 2**31 + rank, kind="stable")
-    sorted_cell = cell[order]
-    first = np.searchsorted(sorted_cell, sorted_cell, side="left")
-    kept: NDArray[np.intp] = usable[order[np.arange(len(order)) - first < per_cell]]
-    return kept
+    return chosen
 
 
 class Trial:
@@ -195,17 +204,16 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     uncorrelated with their difference; outliers (motion, more than 2x off or far from the level's
     median) are dropped. None where nothing overlaps.
     """
-    log, relative, codes = [], [], []
+    log, relative, linear = [], [], []
     slope = np.ones(1)
     for mean, place, variance, noise in zip(
         pair.mean, pair.place, pair.variance, pair.noise, strict=True
     ):
         if trial is None:
             x = np.maximum(mean, 1e-7)
-            codes.append(mean)
         else:
             x, slope = trial.linear(place, variance), place.look_up(trial.slope)
-            codes.append(trial.code(x))
+        linear.append(x)
         log.append(np.log(x))
         relative.append(slope**2 * noise / x**2)  # variance of a pixel's log exposure
     vi, vj = relative[0] / PIXELS + 1e-6, relative[1] / PIXELS + 1e-6
@@ -219,9 +227,12 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     )
     if len(keep) < FEWEST:
         return None
-    keep = keep[np.argsort(level[keep], kind="stable")]
-    raw = np.floor(level[keep] / BIN).astype(np.intp)
-    found, bins, counts = np.unique(raw, return_inverse=True, return_counts=True)
+    number = np.floor(level[keep] / BIN).astype(np.int16)
+    order = np.argsort(number, kind="stable")
+    keep, number = keep[order], number[order]
+    starts = np.flatnonzero(np.diff(number, prepend=number[0] - 1))
+    found, counts = number[starts], np.diff(starts, append=len(number))
+    bins = np.repeat(np.arange(len(found)), counts)
     difference = (log[1] - log[0])[keep] + ((relative[1] - relative[0])[keep] / (2 * PIXELS)) - step
     texture = (slope**2 * pair.variance[1] / np.exp(2 * log[1]))[keep]  # of the brighter frame
     weights = 1 / ((vi + vj)[keep] + TEXTURE**2 * texture + 1e-5)
@@ -238,7 +249,7 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
     electron = float(np.median((pixel_noise * exposed)[lit])) if lit.any() else 1.0
     good = (counts >= FEWEST) & (total > 0)
     good &= exposed > min(ELECTRONS * electron, DARKEST_EXPOSURE)
-    number = np.cumsum(good) - 1
+    places = np.cumsum(good) - 1
     samples = good[bins]
     if not good.any():
         return None
@@ -248,9 +259,10 @@ def compare(pair: Pair, trial: Trial | None, step: float) -> Levels | None:
         (found[good] + 0.5) * BIN,
         (np.bincount(bins, weights * difference) / np.maximum(total, 1e-30))[good],
         (spread**2 / np.maximum(effective, 1) + SYSTEMATIC**2 + (BIAS * pixel_noise) ** 2)[good],
-        number[bins[samples]].astype(np.intp),
+        places[bins[samples]].astype(np.intp),
         (weights / np.maximum(total, 1e-30)[bins])[samples],
-        (codes[0][keep][samples], codes[1][keep][samples]),
+        (linear[0][keep][samples], linear[1][keep][samples]),
+        trial,
         float(np.median(np.maximum(raw**2 - noise_alone, 0)[good])),
     )
 
@@ -260,8 +272,8 @@ def _robust(
 ) -> tuple[Array, Array, Array]:
     """Centre and spread of each bin: median and MAD, then a bisquare step; spread < ln(2) / 4.
     Last the spread without that limit."""
-    centre = _medians(value, bins, counts)
-    raw = 1.4826 * _medians(np.abs(value - centre[bins]), bins, counts) + 1e-4
+    centre = _medians(value, counts)
+    raw = 1.4826 * _medians(np.abs(value - centre[bins]), counts) + 1e-4
     spread = np.minimum(raw, np.log(2) / 4)
     for _ in range(2):
         w = weights * _bisquare((value - centre[bins]) / (4 * spread[bins]))
@@ -271,12 +283,13 @@ def _robust(
     return centre, spread, raw
 
 
-def _medians(value: Array, bins: NDArray[np.intp], counts: NDArray[np.intp]) -> Array:
-    """Median of ``value`` in each bin; ``bins`` ascend."""
-    order = np.argsort(bins * 100.0 + np.clip(value, -40, 40))
-    start = np.cumsum(counts) - counts
-    low, high = order[start + (counts - 1) // 2], order[start + counts // 2]
-    return np.asarray((value[low] + value[high]) / 2)
+def _medians(value: Array, counts: NDArray[np.intp]) -> Array:
+    """Median of ``value`` in each bin, of which there are ``counts``, one after the other."""
+    from hdrmerge.comparison_loops import medians
+
+    out = np.empty(len(counts))
+    medians(np.ascontiguousarray(value), counts, out)
+    return out
 
 
 def _bisquare(z: Array) -> Array:

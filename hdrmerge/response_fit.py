@@ -161,7 +161,7 @@ def _equations(levels: Sequence[Levels], h: Array, spline: Array) -> tuple[Array
     for entry in levels:
         m = len(entry.level)
         spread = np.zeros(m * len(GRID))
-        for code, sign in zip(entry.codes, (-1.0, 1.0), strict=True):
+        for code, sign in zip(entry.codes(), (-1.0, 1.0), strict=True):
             place = np.clip(code, 0, 1) * (len(GRID) - 1)
             low = np.minimum(place.astype(np.intp), len(GRID) - 2)
             part = place - low
@@ -200,7 +200,7 @@ def fit_debevec(
     for entry in levels:
         step = float(offsets[entry.pair.brighter] - offsets[entry.pair.darker])
         a, _, _ = _equations([entry], np.zeros(256), spline)
-        centre = np.bincount(entry.bins, entry.weights * entry.codes[1])
+        centre = np.bincount(entry.bins, entry.weights * entry.codes()[1])
         rows.append(a)
         target.append(np.full(len(a), step))
         weight.append(np.minimum(centre, 1 - centre) + 0.05)
