@@ -216,6 +216,7 @@ def compare(
             for plane in range(1, 6):
                 value = means[plane, row, x]
                 highest = value if value > highest else highest
+            power[x] = highest
             level[x] = highest if highest > _DARKEST else _DARKEST
         for x in range(width):
             exponent = bits[x] >> 23
@@ -223,11 +224,7 @@ def compare(
             half = half if half < len(tolerance) else len(tolerance) - 1
             square[x] = tolerance[half]
         for x in range(width):
-            highest = means[0, row, x]
-            for plane in range(1, 6):
-                value = means[plane, row, x]
-                highest = value if value > highest else highest
-            level[x] = square[x] * highest * highest
+            level[x] = square[x] * power[x] * power[x]
             light = planes[6, y, x]
             unlit[x] = share / light
             code = step / (light if light > _ONE else _ONE)
