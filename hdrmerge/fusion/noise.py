@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +12,6 @@ from hdrmerge.frames import FloatArray
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import side_by_side
 
-_BLOCK = 8  # pixels a side
 _STRIPS = 24
 _SAMPLE_PIXELS = 1_500_000
 _DARK, _BRIGHT = 0.004, 0.85  # linear values between which blocks are used
@@ -86,9 +84,9 @@ def estimate_noise(stack: ExposureStack) -> NoiseModel:
         ti, tj = float(stack.exposures[i]), float(stack.exposures[i + 1])
         si, sj = scales[i], scales[i + 1]
         radiance, variance = blocks[i]
-        exposed = np.log2(np.maximum(radiance * ti, 1e-9)) * 2
-        for level in np.unique(np.floor(exposed)):
-            chosen = np.floor(exposed) == level
+        levels = np.floor(np.log2(np.maximum(radiance * ti, 1e-9)) * 2)
+        for level in np.unique(levels):
+            chosen = levels == level
             count = int(np.count_nonzero(chosen))
             if count < _FEWEST:
                 continue
@@ -124,42 +122,39 @@ def _iso_scales(stack: ExposureStack) -> NDArray[np.float64]:
 def _blocks(stack: ExposureStack) -> list[tuple[FloatArray, FloatArray]]:
     """For each pair of neighbours: radiance and variance of the difference, of each block and
     channel where both frames are well exposed; from strips of rows spread over the frames."""
+    from hdrmerge.fusion.noise_loops import BLOCK, compare
+
     height, width = stack.shape
-    strip = int(
-        np.clip(_SAMPLE_PIXELS // (width * _STRIPS), 1, max(1, height // _STRIPS // _BLOCK))
-    )
-    strip = max(_BLOCK, strip // _BLOCK * _BLOCK)
-    if height < _BLOCK or width < _BLOCK:
+    strip = int(np.clip(_SAMPLE_PIXELS // (width * _STRIPS), 1, max(1, height // _STRIPS // BLOCK)))
+    strip = max(BLOCK, strip // BLOCK * BLOCK)
+    if height < BLOCK or width < BLOCK:
         return [(np.empty(0, np.float32), np.empty(0, np.float32)) for _ in stack.frames[1:]]
     starts = np.unique(np.linspace(0, height - strip, _STRIPS).astype(int).clip(0))
 
-    def compare(start: int) -> list[tuple[FloatArray, FloatArray]]:
-        found = []
-        previous: tuple[FloatArray, NDArray[np.bool_]] | None = None
-        for k in range(len(stack)):
-            linear, valid = stack.linear(k, slice(start, start + strip))
-            tiles = _tiles(linear)
-            good = (tiles.max(axis=0) < _BRIGHT) & (tiles.mean(axis=0) > _DARK)
-            if not valid.all():
-                good &= _tiles(valid[..., None]).all(axis=0)
-            tiles /= np.float32(stack.exposures[k])
-            if previous is not None:
-                both = good & previous[1]
-                difference = tiles - previous[0]
-                found.append((tiles.mean(axis=0)[both], difference.var(axis=0)[both]))
-            previous = tiles, good
-        return found
+    least, end = np.float32(_DARK), np.float32(_BRIGHT)
+    exposures = [np.float32(e) for e in stack.exposures]
+    most = 3 * (strip // BLOCK) * (width // BLOCK)
 
-    strips = side_by_side(compare, starts.tolist())
-    pairs = [[found[k] for found in strips] for k in range(len(stack) - 1)]
-    return [(np.concatenate([a for a, _ in p]), np.concatenate([b for _, b in p])) for p in pairs]
+    def look(start: int) -> list[FloatArray]:
+        seen = [stack.planes(k, slice(start, start + strip)) for k in range(len(stack))]
+        pairs = []
+        for k in range(len(stack) - 1):
+            (darker, one), (brighter, other) = seen[k : k + 2]
+            found = np.empty((2, most), np.float32)
+            number = compare(
+                darker,
+                brighter,
+                np.stack([one, other]),
+                (exposures[k], exposures[k + 1]),
+                (least, end),
+                found,
+            )
+            pairs.append(found[:, :number])
+        return pairs
 
-
-def _tiles(image: NDArray[Any]) -> NDArray[Any]:
-    """(h, w, C) cut into (pixels of a block, blocks, C), the remainder dropped."""
-    h, w = (side // _BLOCK * _BLOCK for side in image.shape[:2])
-    tiles = image[:h, :w].reshape(h // _BLOCK, _BLOCK, w // _BLOCK, _BLOCK, -1)
-    return tiles.transpose(1, 3, 0, 2, 4).reshape(_BLOCK * _BLOCK, -1, image.shape[2])
+    strips = side_by_side(look, starts.tolist())
+    pairs = [np.concatenate(found, axis=1) for found in zip(*strips, strict=True)]
+    return [(radiance, variance) for radiance, variance in pairs]
 
 
 def _fit(rows: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float, float]:
