@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 import typer
@@ -111,10 +112,13 @@ def tonemap_file(
 ) -> dict[str, Any]:
     """Read, map and write; returns what ``write_picture`` decided for an HDR screen."""
     from hdrmerge import io
+    from hdrmerge.frames import to_float
     from hdrmerge.picture import write_picture
     from hdrmerge.tonemap import contact_sheet, count_bad
 
-    pixels, facts = io.read_radiance(image)
+    compiler = Thread(target=_wake_compiler)  # decoding leaves the interpreter idle
+    compiler.start()
+    pixels, facts = io.read_stored_radiance(image)
     bad = count_bad(pixels)
     if bad:
         console.warn(
@@ -124,11 +128,17 @@ def tonemap_file(
     settings = io.settings_of(facts["attributes"])
     if config.operator == ALL:
         unit = settings.saturation_luminance
-        io.write_display(output, contact_sheet(pixels, config, unit=unit))
+        io.write_display(output, contact_sheet(to_float(pixels), config, unit=unit))
         return {}
     if not gps:
         settings = replace(settings, location=None)
     return write_picture(output, pixels, config, form, settings)
+
+
+def _wake_compiler() -> None:
+    from hdrmerge.compiled import wake
+
+    wake()
 
 
 def describe_hdr(shown: dict[str, Any]) -> str:

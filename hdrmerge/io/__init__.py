@@ -17,7 +17,12 @@ from hdrmerge.io.gainmap import write_ultra_hdr
 from hdrmerge.io.jxl import write_jxl
 from hdrmerge.io.metadata import settings_of
 from hdrmerge.io.pq import light_levels, pq_codes, write_pq_png
-from hdrmerge.io.radiance_hdr import read_header, read_radiance, write_hdr
+from hdrmerge.io.radiance_hdr import (
+    read_header,
+    read_radiance,
+    read_stored_radiance,
+    write_hdr,
+)
 from hdrmerge.threads import threads
 
 __all__ = [
@@ -28,6 +33,7 @@ __all__ = [
     "read_frames",
     "read_header",
     "read_radiance",
+    "read_stored_radiance",
     "settings_of",
     "write_avif",
     "write_bytes",

@@ -14,11 +14,19 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from hdrmerge.errors import InputError, OutputError
-from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, FloatArray, Matrix, RadianceMap
+from hdrmerge.frames import (
+    REC709_CHROMATICITIES,
+    CaptureSettings,
+    FloatArray,
+    HalfArray,
+    Matrix,
+    RadianceMap,
+    to_float,
+)
 from hdrmerge.io.atomic import write_bytes
 from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.encoded import check_size, read_encoded
-from hdrmerge.io.exr import exr_facts, exr_primaries, parse_report, read_exr, read_exr_header
+from hdrmerge.io.exr import exr_facts, exr_primaries, parse_report, read_exr_header, read_stored_exr
 from hdrmerge.io.icc import rgb_to_xyz, white_to_white, xyz_to_rec709
 from hdrmerge.io.metadata import attributes_of
 from hdrmerge.report import MergeReport
@@ -59,7 +67,16 @@ def write_hdr(
 
 
 def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
-    """(pixels, facts) of an EXR, Radiance HDR, PFM or float TIFF: (H, W, 3) float32 Rec.709.
+    """``read_stored_radiance`` in float32."""
+    pixels, facts = read_stored_radiance(path)
+    with enough_memory(path):
+        return to_float(pixels), facts
+
+
+def read_stored_radiance(path: Path) -> tuple[FloatArray | HalfArray, dict[str, Any]]:
+    """(pixels, facts) of an EXR, Radiance HDR, PFM or float TIFF: (H, W, 3) linear Rec.709.
+
+    float32, or an EXR's half floats as they are.
 
     Pixels in other primaries are converted where the file names them. Values are not checked: NaN
     and infinity may occur in all but TIFF. ``facts`` are plain types, as of ``read_header``.
@@ -67,8 +84,9 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
     """
     with enough_memory(path), open_input(path) as file:
         kind = detect(file, path)
+        pixels: FloatArray | HalfArray
         if kind == "exr":
-            pixels, header = read_exr(path)
+            pixels, header = read_stored_exr(path)
             facts, primaries = exr_facts(header), exr_primaries(header)
         elif kind == "hdr":
             pixels, facts, primaries = _read_rgbe(file, path)
@@ -79,10 +97,10 @@ def read_radiance(path: Path) -> tuple[FloatArray, dict[str, Any]]:
             frame = read_encoded(file, path, kind)
             if frame.encoding != "linear":
                 raise _not_hdr(path)
-            pixels = frame.pixels
+            linear = frame.pixels
             if frame.colour_space != "sRGB":
-                pixels = _times(pixels, frame.to_rec709)
-            facts, primaries = _facts("float TIFF", pixels), None
+                linear = _times(linear, frame.to_rec709)
+            pixels, facts, primaries = linear, _facts("float TIFF", linear), None
             known = attributes_of(frame.settings).items()
             facts["attributes"] = {name: value for name, value in known if value is not None}
         else:
@@ -116,7 +134,9 @@ def _facts(form: str, pixels: FloatArray) -> dict[str, Any]:
     return {"format": form, "width": width, "height": height, "attributes": {}}
 
 
-def _in_rec709(pixels: FloatArray, primaries: tuple[float, ...] | None) -> FloatArray:
+def _in_rec709(
+    pixels: FloatArray | HalfArray, primaries: tuple[float, ...] | None
+) -> FloatArray | HalfArray:
     """Pixels of other primaries (eight chromaticities) in Rec.709, white to white."""
     if primaries is None or not np.all(np.isfinite(primaries)) or 0 in primaries[1::2]:
         return pixels
@@ -127,7 +147,7 @@ def _in_rec709(pixels: FloatArray, primaries: tuple[float, ...] | None) -> Float
         matrix = white_to_white(xyz_to_rec709(to_xyz.sum(axis=1)) @ to_xyz)
     except np.linalg.LinAlgError:
         return pixels
-    return _times(pixels, matrix)
+    return _times(to_float(pixels), matrix)
 
 
 def _times(pixels: FloatArray, matrix: Matrix) -> FloatArray:

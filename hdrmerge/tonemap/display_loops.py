@@ -27,6 +27,7 @@ def clean_halves(values: NDArray[np.uint16], ceiling: np.float32, out: FloatArra
         bits = np.uint32(values[i])
         bits = bits if bits <= _INFINITE else np.uint32(0)
         x = np.uint32(bits << _SHIFT).view(np.float32) * _REBIAS
+        x = x if bits < _INFINITE else ceiling
         out[i] = x if x < ceiling else ceiling
 
 

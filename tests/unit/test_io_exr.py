@@ -17,7 +17,7 @@ from io_files import SETTINGS
 from hdrmerge.errors import InputError, OutputError, UsageError
 from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, RadianceMap
 from hdrmerge.io import read_exr, read_header, read_radiance, write_exr
-from hdrmerge.io.exr import COMPRESSIONS, exr_facts
+from hdrmerge.io.exr import COMPRESSIONS, exr_facts, read_stored_exr
 from hdrmerge.io.icc import PRIMARIES, named_space
 from hdrmerge.report import FrameReport, MergeReport
 
@@ -207,3 +207,16 @@ def test_threads_that_read_leave_the_output_as_it_was(tmp_path: Path) -> None:
     assert sys.stdout is before
     for pixels in every[1:]:
         np.testing.assert_array_equal(pixels, every[0])
+
+
+def test_half_floats_stay_as_they_are_stored(tmp_path: Path) -> None:
+    values = np.array(
+        [[[0.0, 6e-8, 1 / 3], [1.5, 65504, np.inf], [np.nan, -2.0, 1e-5]]], np.float16
+    )
+    write_exr(tmp_path / "half.exr", RadianceMap(values))
+    stored, _ = read_stored_exr(tmp_path / "half.exr")
+    assert stored.dtype == np.float16
+    np.testing.assert_array_equal(stored, values)
+    np.testing.assert_array_equal(read_exr(tmp_path / "half.exr")[0], values.astype(np.float32))
+    write_exr(tmp_path / "full.exr", RadianceMap(values.astype(np.float32) / 3), float32=True)
+    assert read_stored_exr(tmp_path / "full.exr")[0].dtype == np.float32

@@ -7,7 +7,7 @@ import pytest
 
 from hdrmerge.config import TonemapConfig
 from hdrmerge.errors import UsageError
-from hdrmerge.tonemap import OPERATORS, bands, count_bad, find_operator, tonemap
+from hdrmerge.tonemap import OPERATORS, bands, count_bad, find_operator, rendered, tonemap
 from hdrmerge.tonemap.quantise import quantise
 from hdrmerge.tonemap.reinhard2002 import automatic_key
 from hdrmerge.tonemap.scene import Statistics, measure
@@ -172,6 +172,25 @@ def test_whatever_a_file_may_hold_makes_a_picture(name: str, what: str, stops: f
 
 def test_nothing_but_bad_values() -> None:
     assert not tonemap(grey(np.nan)).any()
+
+
+@pytest.mark.parametrize("name", ["auto", "reinhard2002", "hable2010"])
+def test_half_floats_are_shown_as_what_they_stand_for(name: str) -> None:
+    half = scene(70, 90).astype(np.float16)
+    half[0, :6, 1] = [np.nan, np.inf, -np.inf, -5, 6e-8, 65504]
+    config = TonemapConfig(name, exposure=0.5)
+    full = half.astype(np.float32)
+    np.testing.assert_array_equal(tonemap(half, config), tonemap(full, config))
+    assert count_bad(half) == count_bad(full) == 3
+
+
+def test_rows_are_what_the_whole_picture_has() -> None:
+    pixels = scene(90, 60)
+    whole, made = tonemap(pixels, dither=True), rendered(pixels, dither=True)
+    assert (made.shape, made.dtype) == (whole.shape, whole.dtype)
+    for rows in (slice(0, 90), slice(13, 50), slice(89, 90)):
+        np.testing.assert_array_equal(made[rows], whole[rows])
+    assert not rendered(grey(0.0))[1:4].any()
 
 
 def test_bands_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
