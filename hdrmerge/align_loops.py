@@ -305,16 +305,28 @@ def losses(
 
 
 @compiled
-def _sums(
-    w: FloatArray,
-    gx: FloatArray,
-    gy: FloatArray,
-    hx: FloatArray,
-    hy: FloatArray,
-    r: FloatArray,
-    out: Float64,
+def _add_own(w: FloatArray, gx: FloatArray, gy: FloatArray, r: FloatArray, out: Float64) -> None:
+    s = mx = my = mr = xx = yy = xy = xr = yr = _ZERO
+    for i in range(w.size):
+        wx, wy = w[i] * gx[i], w[i] * gy[i]
+        s += w[i]
+        mx += wx
+        my += wy
+        mr += w[i] * r[i]
+        xx += wx * gx[i]
+        yy += wy * gy[i]
+        xy += wx * gy[i]
+        xr += wx * r[i]
+        yr += wy * r[i]
+    for i, total in enumerate((s, mx, my, mx, my, xx, yy, xy, xy, mr, xr, yr)):
+        out[i] += total
+
+
+@compiled
+def _add_across(
+    w: FloatArray, gx: FloatArray, gy: FloatArray, hx: FloatArray, hy: FloatArray, out: Float64
 ) -> None:
-    s = mx = my = nx = ny = mr = xx = yy = xy = yx = xr = yr = _ZERO
+    s = mx = my = nx = ny = xx = yy = xy = yx = _ZERO
     for i in range(w.size):
         wx, wy = w[i] * gx[i], w[i] * gy[i]
         s += w[i]
@@ -322,25 +334,12 @@ def _sums(
         my += wy
         nx += w[i] * hx[i]
         ny += w[i] * hy[i]
-        mr += w[i] * r[i]
         xx += wx * hx[i]
         yy += wy * hy[i]
         xy += wx * hy[i]
         yx += wy * hx[i]
-        xr += wx * r[i]
-        yr += wy * r[i]
-    out[0] += s
-    out[1] += mx
-    out[2] += my
-    out[3] += nx
-    out[4] += ny
-    out[5] += mr
-    out[6] += xx
-    out[7] += yy
-    out[8] += xy
-    out[9] += yx
-    out[10] += xr
-    out[11] += yr
+    for i, total in enumerate((s, mx, my, nx, ny, xx, yy, xy, yx)):
+        out[i] += total
 
 
 @compiled
@@ -356,8 +355,9 @@ def sums(
 ) -> None:
     """Sums over tiles, added to ``out`` (rows, columns, 12), under Tukey's weight over the
     residual's variance: of 1, the reference's gradient (x, y), another gradient (x, y), the
-    ``residual``; the products xx, yy, xy, yx of the first gradient with the other, and of its x
-    and y with the residual. The other is the frame's where ``across``, else the reference's too.
+    products xx, yy, xy, yx of the first with the other; then of the ``residual`` and its products
+    with the first gradient (x, y). The other is the reference's too, or where ``across`` the
+    frame's, for which the last three are not summed.
     """
     height = residual.shape[0]
     width = out.shape[1] * tile
@@ -375,8 +375,6 @@ def sums(
                 shown[1, i] = reference[y, i] + residual[y, i]
                 shown[2, i] = reference[down, i] + residual[down, i]
             _gradients(shown[0], shown[1], shown[2], h[0], h[1])
-        else:
-            h[:] = g
         _precisions(codes[y, :width], precision, p)
         r, used = residual[y, :width], usable[y, :width]
         _keep(r, p, w)
@@ -385,7 +383,10 @@ def sums(
         for column in range(out.shape[1]):
             a, b = column * tile, (column + 1) * tile
             at = out[y // tile, column]
-            _sums(w[a:b], g[0, a:b], g[1, a:b], h[0, a:b], h[1, a:b], r[a:b], at)
+            if across:
+                _add_across(w[a:b], g[0, a:b], g[1, a:b], h[0, a:b], h[1, a:b], at)
+            else:
+                _add_own(w[a:b], g[0, a:b], g[1, a:b], r[a:b], at)
 
 
 @compiled

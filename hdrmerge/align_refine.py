@@ -252,7 +252,7 @@ class Pair:
 def _centred(sums: Float64) -> tuple[Float64, Float64]:
     """Symmetric structure tensors (T, 2, 2) and gradient-weighted residuals (T, 2) about each
     tile's means, from ``align_loops.sums``."""
-    s, mx, my, nx, ny, mr, xx, yy, xy, yx, xr, yr = sums.T
+    s, mx, my, nx, ny, xx, yy, xy, yx, mr, xr, yr = sums.T
     s = np.maximum(s, 1e-12)
     a = np.empty((s.size, 2, 2))
     a[:, 0, 0] = xx - mx * nx / s

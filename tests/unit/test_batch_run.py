@@ -372,10 +372,10 @@ def test_too_little_memory_is_tried_again_alone(plan: Plan, out: Path) -> None:
 def test_too_little_memory_for_good(plan: Plan, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from hdrmerge.io import encoded
 
-    def read(data: bytes, path: Path, *, colour: bool) -> None:
+    def read(data: bytes, path: Path, shape: tuple[int, int]) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(encoded, "_decode_cv2", read)
+    monkeypatch.setattr(encoded, "_decode_jpeg", read)
     pool = InlinePool(work)
     summary = run(plan, out, pool)
     assert statuses(summary) == ["failed", "failed"]
