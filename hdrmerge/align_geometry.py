@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from hdrmerge.align_refine import Float64, Model
@@ -15,8 +17,13 @@ def scaling(s: float) -> Matrix:
 
 def _apply(homography: Matrix, shape: tuple[int, ...]) -> Float64:
     """(3, 81) homogeneous images of a 9 x 9 grid over the picture, corners included."""
-    x, y = np.meshgrid(np.linspace(0, shape[1] - 1, 9), np.linspace(0, shape[0] - 1, 9))
-    return np.asarray(homography @ np.stack([x.ravel(), y.ravel(), np.ones(x.size)]))
+    return np.asarray(homography @ _grid(shape[0], shape[1]))
+
+
+@lru_cache(maxsize=32)
+def _grid(height: int, width: int) -> Float64:
+    x, y = np.meshgrid(np.linspace(0, width - 1, 9), np.linspace(0, height - 1, 9))
+    return np.stack([x.ravel(), y.ravel(), np.ones(x.size)])
 
 
 def displacements(a: Matrix, b: Matrix, shape: tuple[int, ...]) -> Float64:
