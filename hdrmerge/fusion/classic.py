@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.frames import Decisions, FloatArray
 from hdrmerge.fusion.displaced import borrow
-from hdrmerge.fusion.evidence import LEVELS, Shown, evidence_of, level_of, sides_of
+from hdrmerge.fusion.evidence import LEVELS, Shown, Tolerance, evidence_of, level_of, sides_of
 from hdrmerge.fusion.fill import fill_clipped, halved
 from hdrmerge.fusion.noise import NoiseModel
 from hdrmerge.fusion.radiometric import CLIP_HALO, unclipped
@@ -33,6 +33,8 @@ from hdrmerge.warp import mask_of
 _BAND = 128  # rows compared at once
 _EVERY = 4  # pixels, of which one tells what is common
 _TOLERANCE = np.float32(0.04)  # relative error of exposure and response that is no motion
+_NEARLY = np.float32(0.9)  # of saturation: from here on it tells how colours fade to white
+_MOST_FADED = 1.5  # stops by which they may
 _FEWEST_ALIKE = 100  # sampled pixels of a level that tell what is common
 _STRONG, _WEAK = 4.5, 2.0  # standard deviations
 _ISLAND = 150  # pixels: smaller holes in a moving thing move with it
@@ -136,8 +138,9 @@ def _coarse(shown: Shown, pool: ThreadPoolExecutor) -> Shown:
     return Shown(linear, below, trust, shown.exposures, shown.reference)
 
 
-def _tolerance(coarse: Shown, noise: NoiseModel, used: Sequence[int], k: int) -> FloatArray:
-    """Relative error (levels,) that is no motion, by half stops of radiance from 2^-16 up.
+def _tolerance(coarse: Shown, noise: NoiseModel, used: Sequence[int], k: int) -> Tolerance:
+    """Relative error that is no motion, by half stops of radiance from 2^-16 up, and of clipping
+    colours.
 
     Response and exposure are never known exactly, least of all in the darks of a camera's tone
     curve: what separates frame k from the others at a level in most of the picture is no motion.
@@ -157,7 +160,26 @@ def _tolerance(coarse: Shown, noise: NoiseModel, used: Sequence[int], k: int) ->
             if edges[i + 1] - edges[i] >= _FEWEST_ALIKE:
                 typical = abs(float(np.median(error[edges[i] : edges[i + 1]])))
                 table[i] = max(table[i], min(1.5 * np.log(2.0) * typical, 0.5))
-    return table
+    less, more = (sides[3:], sides[:3]) if k < coarse.reference else (sides[:3], sides[3:])
+    return Tolerance(table, _faded(less, more, seen, limit))
+
+
+def _faded(
+    less: Sequence[FloatArray],
+    more: Sequence[FloatArray],
+    seen: NDArray[np.bool_],
+    limit: FloatArray,
+) -> float:
+    """How many times too bright the ``more`` exposed side is, planes (3), where both clip in some
+    channel: told by those other channels in which it nearly clips, too."""
+    clips = seen & (np.maximum.reduce(less) >= limit) & (np.maximum.reduce(more) >= limit)
+    stops = 0.0
+    for a, b in zip(less, more, strict=True):
+        told = clips & (b < limit) & (b > _NEARLY * limit)
+        if np.count_nonzero(told) >= _FEWEST_ALIKE:
+            errors = np.log2(b[told] / np.maximum(a[told], np.float32(2.0**-17)))
+            stops = max(stops, 2.0 * float(np.median(errors)) - np.log2(1.0 + 2.0 * _TOLERANCE))
+    return float(2.0 ** min(stops, _MOST_FADED))
 
 
 def _moving(evidence: FloatArray, suspect: NDArray[np.bool_]) -> FloatArray:

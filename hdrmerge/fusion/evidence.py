@@ -29,6 +29,16 @@ class Shown:
     reference: int
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Tolerance:
+    """What is no motion: relative errors ``by_level`` of radiance (LEVELS,); and how many times too
+    bright (1: none) the more exposed of two frames may be in the other channels of pixels that clip
+    in one. Cameras let colours fade to white there."""
+
+    by_level: FloatArray
+    faded: float = 1.0
+
+
 def level_of(radiance: FloatArray) -> NDArray[np.uint8]:
     """Half stops above 2^-16, as an index into the tolerances."""
     level = (np.log2(np.maximum(radiance, np.float32(1e-9))) + np.float32(16.0)) * np.float32(2.0)
@@ -36,7 +46,13 @@ def level_of(radiance: FloatArray) -> NDArray[np.uint8]:
 
 
 def sides_of(
-    shown: Shown, noise: NoiseModel, used: Sequence[int], k: int, rows: slice, side: int = 1
+    shown: Shown,
+    noise: NoiseModel,
+    used: Sequence[int],
+    k: int,
+    rows: slice,
+    side: int = 1,
+    faded: float = 1.0,
 ) -> FloatArray:
     """Planes (9, h, w), h and w multiples of ``side``: radiance (3) that the frames ``used`` agree
     on and that frame k shows (3), both cut at the radiance at which either saturates; the exposure
@@ -57,6 +73,7 @@ def sides_of(
         k,
         shown.exposures.astype(np.float32),
         _terms(noise, shown.reference),
+        np.float32(faded),
         rows.start,
         planes,
     )
@@ -68,12 +85,12 @@ def evidence_of(
     noise: NoiseModel,
     used: Sequence[int],
     k: int,
-    tolerance: FloatArray,
+    tolerance: Tolerance,
     rows: slice,
     out: FloatArray,
 ) -> None:
     """Fill ``rows`` of ``out`` (h, w) with the standard deviations by which frame k differs from
-    what the frames ``used`` agree on; ``tolerance`` (LEVELS,) is the relative error that is none.
+    what the frames ``used`` agree on, beyond ``tolerance``.
 
     Windows of 3 x 3 pixels, of twice and of four times the size.
     """
@@ -83,7 +100,8 @@ def evidence_of(
 
     height, width = out.shape
     top, bottom = max(0, rows.start - _HALO), min(height, rows.stop + _HALO)
-    levels = [sides_of(shown, noise, used, k, slice(top, bottom), _SIDE)[:COMPARED]]
+    sides = sides_of(shown, noise, used, k, slice(top, bottom), _SIDE, tolerance.faded)
+    levels = [sides[:COMPARED]]
     for _ in _SLACK[1:]:
         _, h, w = levels[-1].shape  # the planes are halved as one tall one
         tall = levels[-1].reshape(-1, w)
@@ -97,7 +115,7 @@ def evidence_of(
             cv2.resize(plane, large.shape[::-1], dst=large)
         compare(
             levels[i],
-            np.square(tolerance),
+            np.square(tolerance.by_level),
             _terms(noise, shown.reference),
             _terms(noise, k),
             np.float32(shown.exposures[k]),

@@ -34,6 +34,7 @@ def two_sides(
     k: int,
     exposures: NDArray[np.float32],
     noise: Scalars,
+    faded: np.float32,
     top: int,
     planes: Planes,
 ) -> None:
@@ -42,7 +43,8 @@ def two_sides(
     surely it lies beyond the cut, the cut. Beyond the frames the last row and column are repeated.
 
     ``linear`` (N, H, W, 3), ``below`` and ``trust`` (N, H, W), ``exposures`` (N,); ``noise``: read,
-    gain and curve of the reference.
+    gain and curve of the reference. ``faded``: how many times too bright the side of more exposure
+    may be in the other channels of pixels that clip in one, on both sides.
     """
     height, width = trust.shape[1:]
     alone, t = len(used) == 1, exposures[k]
@@ -87,6 +89,9 @@ def two_sides(
             for x in range(width):
                 strongest[x] = known[x] if known[x] > strongest[x] else strongest[x]
             _cut(known, values[c], trust[k, y], limit, t, planes[c, row], planes[3 + c, row])
+        if faded > _ONE:
+            shorter = exposures[used[0]] > t
+            _unfade(planes[:3, row], planes[3:6, row], limit, faded if shorter else _ONE / faded)
         sure = planes[7, row]
         for x in range(width):
             cut = limit[x] if limit[x] < _ONE else _ONE
@@ -144,6 +149,26 @@ def _cut(
         a[x] = value if value < limit[x] else limit[x]
         shown = shown if trust[x] > _ZERO else value
         b[x] = shown if shown < limit[x] else limit[x]
+
+
+@compiled
+def _unfade(known: Planes, shown: Planes, limit: Planes, share: np.float32) -> None:
+    """Bring what a frame shows, where both sides clip in some channel, nearer to what is known: up
+    to ``share`` times as bright, or as dark where it is below 1."""
+    for x in range(len(limit)):
+        a = known[0, x] if known[0, x] > known[1, x] else known[1, x]
+        b = shown[0, x] if shown[0, x] > shown[1, x] else shown[1, x]
+        a = a if a > known[2, x] else known[2, x]
+        b = b if b > shown[2, x] else shown[2, x]
+        if a < limit[x] or b < limit[x]:
+            continue
+        for c in range(3):
+            here, there = known[c, x], shown[c, x]
+            nearer = there * share
+            if share > _ONE and here > there:
+                shown[c, x] = nearer if nearer < here else here
+            if share < _ONE and here < there:
+                shown[c, x] = nearer if nearer > here else here
 
 
 @compiled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -191,3 +192,25 @@ def test_what_only_a_very_long_frame_can_tell_from_white_is_a_ghost() -> None:
     merged = fuse(stack, decide(stack, noise), noise).radiance.pixels
     ratio = merged[shadow].mean() / ground[shadow].mean()
     assert ratio == pytest.approx(1, abs=0.03)
+
+
+def fading(scene: FloatArray) -> FloatArray:
+    """As cameras show clipping colours: what exceeds saturation in one channel whitens the rest."""
+    brightest = scene.max(axis=2, keepdims=True)
+    share = np.clip(np.log2(np.maximum(brightest, 0.9) / 0.9) / 1.5, 0, 1)
+    return np.asarray(scene + 0.65 * share * np.maximum(1 - scene, 0), dtype=np.float32)
+
+
+def test_a_sunset_is_kept_where_cameras_let_its_colours_fade(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    yy, xx = np.mgrid[:HEIGHT, :WIDTH]
+    glow = 2.0 ** (2.2 - np.hypot(xx - 160, yy - 60) / 60)[..., None]
+    scene = np.maximum(landscape(), glow * np.array([1.0, 0.55, 0.25])).astype(np.float32)
+    stack = photograph([scene * 0.25, fading(scene)], (0.0, 0.0))
+    stack = replace(stack, exposures=np.array([0.25, 1.0]), reference=1)
+    noise = estimate_noise(stack)
+    around = disc(160, 60, 100)
+    assert np.mean(decide(stack, noise).trust[0][around] < 0.5) < 0.02
+    monkeypatch.setattr("hdrmerge.fusion.classic._MOST_FADED", 0.0)
+    assert np.mean(decide(stack, noise).trust[0][around] < 0.5) > 0.1  # else nothing is tested

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from hdrmerge.fusion.evidence import LEVELS, Shown, evidence_of, level_of, sides_of
+from hdrmerge.fusion.evidence import LEVELS, Shown, Tolerance, evidence_of, level_of, sides_of
 from hdrmerge.fusion.noise import NoiseModel
 
 Array = NDArray[np.float64]
@@ -151,7 +151,7 @@ def test_evidence_is_what_its_formulas_say(
     out = np.empty((height, width), np.float32)
     for start in range(0, height, 16):  # in bands, whose seams must not show
         rows = slice(start, min(start + 16, height))
-        evidence_of(shown, NOISE, used, k, tolerance, rows, out)
+        evidence_of(shown, NOISE, used, k, Tolerance(tolerance), rows, out)
     expected = evidence(shown, used, k, tolerance.astype(np.float64))
     assert height < 64 or expected.max() > 4  # what moves
     near = np.isclose(out, expected, rtol=2e-4, atol=2e-4)
