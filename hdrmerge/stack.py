@@ -61,7 +61,11 @@ class ExposureStack:
         return pixels_of(planes), mask_of(inside, planes.shape[2])
 
     def planes(
-        self, k: int, rows: slice = slice(None), columns: slice = slice(None)
+        self,
+        k: int,
+        rows: slice = slice(None),
+        columns: slice = slice(None),
+        out: FloatArray | None = None,
     ) -> tuple[FloatArray, NDArray[np.int64]]:
         """``linear`` as planes (3, h, w); and the valid columns of each row, (h, 2): first, end."""
         (start, stop, _), (left, right, _) = map(slice.indices, (rows, columns), self.shape)
@@ -72,6 +76,7 @@ class ExposureStack:
             (start, stop),
             (left, right),
             mark_clipped=k > 0,  # nothing knows better than the shortest
+            out=out,
         )
 
     def proxy(self, max_pixels: int) -> ExposureStack:

@@ -54,6 +54,7 @@ def warp_planes(
     columns: tuple[int, int],
     *,
     mark_clipped: bool = True,
+    out: FloatArray | None = None,
 ) -> tuple[FloatArray, NDArray[np.int64]]:
     """A part of the reference's pixel grid, sampled from ``frame`` and linearised.
 
@@ -62,22 +63,26 @@ def warp_planes(
     outside are 0. With ``mark_clipped`` a channel that touches a clipped sample is reported as
     clipped (>= 1), so that a merge never mistakes the blend of a lamp and its surroundings for
     light that was measured; the shortest frame does without, since its blend is the best that is
-    known. The identity copies rows without interpolation.
+    known. The identity copies rows without interpolation. ``out`` is filled, if it is given.
     """
     from hdrmerge.warp_loops import sample_planes
 
     size = rows[1] - rows[0], columns[1] - columns[0]
+    out = np.empty((3, *size), np.float32) if out is None else out
     if np.array_equal(homography, np.eye(3)):
         inside = np.repeat(np.array([[0, size[1]]]), size[0], axis=0)
-        return _planes(frame, response, rows[0], columns[0], size, root=False), inside
+        _planes(frame, response, rows[0], columns[0], out, root=False)
+        return out, inside
     to_reference = np.array([[1.0, 0, columns[0]], [0, 1, rows[0]], [0, 0, 1]])
     homography = homography @ to_reference
     inside = columns_inside(homography, frame.shape, size)
-    out = np.zeros((3, *size), np.float32)
     box = _source_box(homography, inside, frame.shape)
-    if box is not None:
+    if box is None:
+        out[:] = 0.0
+    else:
         top, left, *around = box
-        roots = _planes(frame, response, top, left, (around[0], around[1]), root=True)
+        roots = np.empty((3, *around), np.float32)
+        _planes(frame, response, top, left, roots, root=True)
         matrix = np.array([[1.0, 0, -left], [0, 1, -top], [0, 0, 1]]) @ homography
         least = (CLIPPED + _TOE) ** 0.5 if mark_clipped else np.inf
         sample_planes(roots, matrix, inside, np.float32(_TOE), np.float32(least), out)
@@ -117,17 +122,11 @@ def _source_box(
 
 
 def _planes(
-    frame: Frame,
-    response: Response,
-    top: int,
-    left: int,
-    size: tuple[int, int],
-    *,
-    root: bool,
-) -> FloatArray:
-    """Linear values (3, h, w) of a part of ``frame``, its border repeated beyond it; with ``root``
-    their square roots, where interpolation is best: photon noise is even there, and an edge rings
-    far less than in linear light."""
+    frame: Frame, response: Response, top: int, left: int, out: FloatArray, *, root: bool
+) -> None:
+    """Fill ``out`` (3, h, w) with linear values of a part of ``frame``, its border repeated beyond
+    it; with ``root`` with their square roots, where interpolation is best: photon noise is even
+    there, and an edge rings far less than in linear light."""
     import cv2
 
     from hdrmerge.warp_loops import planes_of
@@ -137,10 +136,9 @@ def _planes(
         table = response.linearise(frame, levels)[0].T
         if root:
             table = np.sqrt(np.maximum(table + np.float32(_TOE), 0))
-        out = np.empty((3, *size), np.float32)
         planes_of(frame.pixels, np.ascontiguousarray(table), top, left, out)
-        return out
-    (height, width), (h, w) = frame.shape, size
+        return
+    (height, width), (_, h, w) = frame.shape, out.shape
     y0, y1, x0, x1 = max(top, 0), min(top + h, height), max(left, 0), min(left + w, width)
     linear = response.linearise(frame, frame.pixels[y0:y1, x0:x1])
     if root:
@@ -148,4 +146,4 @@ def _planes(
     beyond = y0 - top, top + h - y1, x0 - left, left + w - x1
     if any(beyond):
         linear = np.asarray(cv2.copyMakeBorder(linear, *beyond, cv2.BORDER_REPLICATE))
-    return np.ascontiguousarray(linear.transpose(2, 0, 1))
+    out[:] = linear.transpose(2, 0, 1)

@@ -96,8 +96,9 @@ def _fuse_tile(
     trust = np.ones((len(stack), *size), np.float32)
     inside = np.empty((len(stack), around[0], 2), np.int64)
     for k in range(len(stack)):
-        samples[k], inside[k] = stack.planes(k, *outer)
-        usable[k] = unclipped(list(samples[k]), demosaiced=stack.frames[k].encoding == "linear")
+        _, inside[k] = stack.planes(k, *outer, out=samples[k])
+        demosaiced = stack.frames[k].encoding == "linear"
+        unclipped(list(samples[k]), demosaiced=demosaiced, out=usable[k])
         if decisions is not None and k != reference:
             trust[k] = _resample(decisions.trust[k], tile, stack.shape)
 
@@ -164,13 +165,16 @@ def _with_halo(tile: Tile, shape: tuple[int, int]) -> tuple[Tile, Tile]:
     return (outer[0], outer[1]), (inner[0], inner[1])
 
 
-def unclipped(linear: FloatArray | Planes, *, demosaiced: bool = False) -> FloatArray:
+def unclipped(
+    linear: FloatArray | Planes, *, demosaiced: bool = False, out: FloatArray | None = None
+) -> FloatArray:
     """(h, w) in [0, 1]: how surely a linear frame, (h, w, 3) or its planes, is below saturation.
 
     Judged by the largest channel, so that all three fade out together and highlights keep their
     hue, at the pixel and in the mean around it: near saturation noise, and JPEG beside bright
     edges, push clipped pixels back below any threshold. A ``demosaiced`` sample beside a clipped
-    one was interpolated from it, and counts less unless it is dark itself.
+    one was interpolated from it, and counts less unless it is dark itself. ``out`` is filled, if
+    it is given.
     """
     import cv2
 
@@ -178,15 +182,17 @@ def unclipped(linear: FloatArray | Planes, *, demosaiced: bool = False) -> Float
 
     red, green, blue = cv2.split(linear) if isinstance(linear, np.ndarray) else linear
     brightest = np.empty(red.shape, np.float32)
+    usable = np.empty(red.shape, np.float32) if out is None else out
     if brightest_of(red, green, blue, brightest) <= _AROUND[0]:
-        return np.ones(brightest.shape, np.float32)
+        usable[:] = 1.0
+        return usable
     limits = [(high, 1.0 / (high - low)) for low, high in (_OWN, _AROUND)]
-    usable = np.empty_like(brightest)
     fade_clipped(brightest, np.array(limits, np.float32).ravel(), usable)
     if demosaiced:
         beside = _fade(cv2.dilate(brightest, np.ones((3, 3), np.uint8)), *_OWN)
-        usable = cv2.min(usable, cv2.max(beside, _fade(brightest, *_DARK)))
-    return np.asarray(usable, dtype=np.float32)
+        beside = cv2.max(beside, _fade(brightest, *_DARK))
+        np.minimum(usable, np.asarray(beside, np.float32), out=usable)
+    return usable
 
 
 def _fade(value: FloatArray, low: float, high: float) -> FloatArray:
