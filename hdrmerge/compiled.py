@@ -12,6 +12,7 @@ from typing import ParamSpec, TypeVar
 
 import numba
 from numba.core.errors import NumbaError
+from numba.core.event import Listener, register
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -41,6 +42,27 @@ def _nothing(value: float) -> float:
     return value
 
 
-def wake() -> None:
-    """Load the compiler, while something else waits for a disk or runs outside the interpreter."""
+class _Told(Listener):  # type: ignore[misc]
+    """Calls back at the first compilation."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell: Callable[[], None] | None = tell
+
+    def on_start(self, event: object) -> None:
+        tell, self._tell = self._tell, None
+        if tell is not None:
+            tell()
+
+    def on_end(self, event: object) -> None:
+        pass
+
+
+def wake(tell: Callable[[], None] | None = None) -> None:
+    """Load the compiler, while something else waits for a disk or runs outside the interpreter.
+
+    ``tell`` is called once if some loop has to be compiled from now on, because none was kept: a
+    merge's take about fifteen seconds.
+    """
+    if tell is not None:
+        register("numba:compile", _Told(tell))
     _nothing(0.0)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hdrmerge.cli.compiler import wake_compiler
 from hdrmerge.cli.console import Console
 from hdrmerge.cli.options import (
     DISPLAY_SUFFIXES,
@@ -256,8 +257,6 @@ def fuse_files(
     paths: list[Path], *, outputs: Outputs, config: MergeConfig, console: Console
 ) -> MergeReport:
     """Read, merge and write; each file appears complete or not at all."""
-    from threading import Thread
-
     from hdrmerge import io
     from hdrmerge.memory import keep_freed_blocks
     from hdrmerge.pipeline import Clock, merge_stack
@@ -267,8 +266,7 @@ def fuse_files(
     with console.progress() as progress:
         clock = Clock(progress)
         with clock.stage("read"):
-            compiler = Thread(target=_wake_compiler)  # decoding leaves the interpreter idle
-            compiler.start()
+            wake_compiler(console)
             frames = io.read_frames(paths, progress=progress)
         half = outputs.radiance.suffix.lower() == ".exr" and not outputs.float32
         result = merge_stack(frames, config, half=half, progress=progress)
@@ -284,12 +282,6 @@ def fuse_files(
         "write": clock.seconds["write"],
     }
     return report
-
-
-def _wake_compiler() -> None:
-    from hdrmerge.compiled import wake
-
-    wake()
 
 
 def write_results(result: MergeResult, outputs: Outputs) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Annotated, Any
 
 import typer
 
+from hdrmerge.cli.compiler import wake_compiler
 from hdrmerge.cli.console import Console
 from hdrmerge.cli.options import Json, Quiet, check_input, check_output
 from hdrmerge.cli.picture_options import (
@@ -116,8 +116,7 @@ def tonemap_file(
     from hdrmerge.picture import write_picture
     from hdrmerge.tonemap import contact_sheet, count_bad
 
-    compiler = Thread(target=_wake_compiler)  # decoding leaves the interpreter idle
-    compiler.start()
+    wake_compiler(console)
     pixels, facts = io.read_stored_radiance(image)
     bad = count_bad(pixels)
     if bad:
@@ -133,12 +132,6 @@ def tonemap_file(
     if not gps:
         settings = replace(settings, location=None)
     return write_picture(output, pixels, config, form, settings)
-
-
-def _wake_compiler() -> None:
-    from hdrmerge.compiled import wake
-
-    wake()
 
 
 def describe_hdr(shown: dict[str, Any]) -> str:
