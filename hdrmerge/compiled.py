@@ -8,6 +8,7 @@ are called, since the compiler takes a fifth of a second to load.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import numba
@@ -27,18 +28,25 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
     It runs beside other Python threads. Divisions by zero give infinities as in numpy. What it is
     given must be contiguous arrays and numpy scalars, always of the same types: each combination is
-    compiled anew, about a second each. Called from another compiled function it is inlined.
+    compiled anew, about a second each. One whose name begins with an underscore is for compiled
+    functions alone, and best of the same module: a change elsewhere would not be noticed on disk.
     """
-    options = {"nogil": True, "error_model": "numpy", "fastmath": _MATH}
+    jit = partial(
+        numba.njit, nogil=True, error_model="numpy", fastmath=_MATH, no_cfunc_wrapper=True
+    )
+    machine: Callable[P, R]
+    if function.__name__.startswith("_"):
+        machine = jit(no_cpython_wrapper=True)(function)
+        return machine
     try:
-        machine: Callable[P, R] = numba.njit(cache=True, **options)(function)
+        machine = jit(cache=True)(function)
     except (RuntimeError, OSError, NumbaError):  # nowhere to keep it: compiled in every process
-        machine = numba.njit(**options)(function)
+        machine = jit()(function)
     return machine
 
 
 @compiled
-def _nothing(value: float) -> float:
+def nothing(value: float) -> float:
     return value
 
 
@@ -61,8 +69,8 @@ def wake(tell: Callable[[], None] | None = None) -> None:
     """Load the compiler, while something else waits for a disk or runs outside the interpreter.
 
     ``tell`` is called once if some loop has to be compiled from now on, because none was kept: a
-    merge's take about fifteen seconds.
+    merge's take half a minute.
     """
     if tell is not None:
         register("numba:compile", _Told(tell))
-    _nothing(0.0)
+    nothing(0.0)
