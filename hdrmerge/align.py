@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 
 from hdrmerge.align_features import Features, find_features, match_features
 from hdrmerge.align_geometry import displacements, is_plausible, restrict, scaling
+from hdrmerge.align_notes import AlignmentNote, Kind
 from hdrmerge.align_refine import Model, Pair, Proxy, Tiles, match_tones, solve
 from hdrmerge.frames import Frame, Matrix
 from hdrmerge.stack import ExposureStack
 from hdrmerge.threads import threads
-
-Kind = Literal["homography", "affine", "translation", "none", "reference"]
 
 PROXY_PIXELS = 2_000_000
 _FEATURE_PIXELS = 800_000  # of a proxy beyond which features are sought at half its size
@@ -36,14 +34,6 @@ _SMALLEST = 24  # px of the coarsest level's shorter side
 _STEPS = 3  # Gauss-Newton steps a level at most
 _SETTLED = 0.005  # px: a step this small is the last
 _MODELS: tuple[Model, ...] = ("homography", "affine", "translation")
-
-
-@dataclass(frozen=True, slots=True)
-class AlignmentNote:
-    """What was done to one frame, and why, in words for the report."""
-
-    kind: Kind
-    note: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,16 +116,16 @@ def _note(estimate: _Estimate, factor: int) -> AlignmentNote:
         return AlignmentNote("reference", "")
     if estimate.kind != "none":
         way = ", through the neighbouring exposure" if estimate.chained else ""
-        return AlignmentNote(
-            estimate.kind, f"moved by up to {moved:.1f} px, known to {deviation:.2f} px{way}"
-        )
+        known = f"moved by up to {moved:.1f} px, known to {deviation:.2f} px{way}"
+        return AlignmentNote(estimate.kind, known, moved)
     if not np.isfinite(deviation):
-        return AlignmentNote("none", "too little in common with the reference to align by")
+        little = "too little in common with the reference to align by"
+        return AlignmentNote("none", little, lost=True)
     if moved <= max(STILL, _SIGNIFICANT * deviation):
         return AlignmentNote("none", f"already within {max(moved, 0.01):.2f} px of the reference")
     if estimate.dissent > 0:
         return AlignmentNote("none", "left like the others: what seems to move is an object")
-    return AlignmentNote("none", "no transform fits better than none")
+    return AlignmentNote("none", "no transform fits better than none", lost=True)
 
 
 def _view(frame: Frame, factor: int) -> _View:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from hdrmerge import __version__
-from hdrmerge.align import AlignmentNote
+from hdrmerge.align_notes import AlignmentNote
 from hdrmerge.calibrate import Calibration
 from hdrmerge.deghost import Method
 from hdrmerge.frames import Frame

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from hdrmerge.align import AlignmentNote, align
+from hdrmerge.align import align
+from hdrmerge.align_notes import AlignmentNote, without_lost
 from hdrmerge.calibrate import Calibration, calibrate
 from hdrmerge.config import MergeConfig
 from hdrmerge.deghost import Method, choose_method, decide, refine
@@ -118,13 +119,17 @@ def prepare_stack(
     """Order, align and calibrate: everything that is known before radiance is computed."""
     clock = clock or Clock()
     notes = tuple(AlignmentNote("none", "not asked for") for _ in frames)
+    lost: tuple[str, ...] = ()
     with clock.stage("align"):
         stack, _ = initial_stack(frames, config)
         if config.align:
             homographies, notes = align(stack)
             stack = stack.with_homographies(homographies)
+            if not config.between:  # networks of three frames need them all
+                stack, notes, lost = without_lost(stack, notes)
     with clock.stage("calibrate"):
         calibration = calibrate(stack, config)
+    calibration = replace(calibration, warnings=lost + calibration.warnings)
     return calibration.stack, calibration, notes
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from hdrmerge.align import align
+from hdrmerge.align_notes import without_lost
 from hdrmerge.frames import CaptureSettings, Frame
 from hdrmerge.response import Response
 from hdrmerge.stack import ExposureStack
@@ -234,3 +235,28 @@ def test_a_frame_whose_own_transform_is_refused_goes_by_its_neighbour(
     assert "neighbouring" in notes[2].note and "neighbouring" not in notes[1].note
     for found, known in zip(homographies, truth, strict=True):
         assert error(found, known) < 0.15
+
+
+@pytest.mark.parametrize(
+    ("shake", "longest", "kept"),
+    [(shaken(0.3, 6, -4), 13, 3), (np.eye(3), 13, 4), (shaken(0.3, 6, -4), 4, 4)],
+)
+def test_what_a_hand_lost_is_left_out(shake: Array, longest: float, kept: int) -> None:
+    """A frame of nothing but white lies nobody knows where; on a tripod it lies where it should."""
+    truth = [shake, np.eye(3), np.linalg.inv(shake), shake]
+    stops = (-2.0, 0.0, 2.0, longest)
+    stack = bracket(stops, truth, 1)
+    homographies, notes = align(stack)
+    left, told, said = without_lost(stack.with_homographies(homographies), notes)
+    assert len(left) == len(told) == kept and left.reference == 1
+    assert said == (("3.jpg was left out: it could not be aligned.",) if kept == 3 else ())
+    assert [f.path.name for f in left.frames] == [f"{k}.jpg" for k in range(kept)]
+    for k in range(3):
+        assert error(left.homographies[k], truth[k]) < 0.15
+
+
+def test_a_short_frame_that_is_lost_stays_for_its_highlights() -> None:
+    stack = bracket((-14.0, 0.0, 2.0), [shaken(0.3, 6, -4), np.eye(3), shaken(-0.3, 2, 5)], 1)
+    homographies, notes = align(stack)
+    assert notes[0].lost
+    assert len(without_lost(stack.with_homographies(homographies), notes)[0]) == 3
