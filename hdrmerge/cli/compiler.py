@@ -13,6 +13,10 @@ def wake_compiler(console: Console) -> None:
     def wake() -> None:
         from hdrmerge import compiled
 
-        compiled.wake(lambda: console.say("Compiling for this processor: it happens once, and takes half a minute."))
+        compiled.wake(
+            lambda: console.say(
+                "Compiling for this processor: it happens once, and takes half a minute."
+            )
+        )
 
     Thread(target=wake).start()
