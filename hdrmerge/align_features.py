@@ -94,7 +94,7 @@ def _mutual(
     ours: NDArray[np.uint8], theirs: NDArray[np.uint8]
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Indices of the words that are each other's nearest in Hamming distance."""
-    from hdrmerge.align_loops import nearest
+    from hdrmerge.align_features_loops import nearest
 
     first, second = np.empty(len(ours), np.int64), np.empty(len(theirs), np.int64)
     columns = np.ascontiguousarray(np.ascontiguousarray(theirs).view(np.uint64).T)

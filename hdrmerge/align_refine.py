@@ -129,7 +129,7 @@ class Pair:
     def __init__(self, reference: Proxy, frame: Proxy, homography: Matrix) -> None:
         import cv2
 
-        from hdrmerge.align_loops import PAD
+        from hdrmerge.align_residual_loops import PAD
 
         self.shape = h, w = reference.codes.shape
         self.tile = int(min(np.clip(2 ** int(np.log2(max(min(h, w) / 16, 1))), 8, 32), h, w))
@@ -152,7 +152,7 @@ class Pair:
         return self._overlap(frame, homography)[0]
 
     def _overlap(self, frame: Proxy, homography: Matrix) -> tuple[Bytes, Bytes, Counts]:
-        from hdrmerge.align_loops import overlap
+        from hdrmerge.align_residual_loops import overlap
 
         both, seen = np.empty(self.shape, np.uint8), np.empty(self.shape, np.uint8)
         counts = np.zeros((2, 256), np.int64)
@@ -175,7 +175,7 @@ class Pair:
     def measure_noise(self, homography: Matrix) -> float:
         """Set the residual's deviation, as a function of the reference's code, from the residuals
         at ``homography``; returns its mean over the usable pixels (inf without any)."""
-        from hdrmerge.align_loops import deviations
+        from hdrmerge.align_residual_loops import deviations
 
         residual = self._residual(homography)
         step = max(1, int((residual.size / _SAMPLES) ** 0.5))
@@ -189,7 +189,7 @@ class Pair:
 
     def cost(self, homography: Matrix, where: Bytes) -> Float64:
         """(T,) Tukey's loss (0..1 a pixel) of the residuals, summed over each tile's ``where``."""
-        from hdrmerge.align_loops import losses
+        from hdrmerge.align_tiles_loops import losses
 
         out = np.zeros(self._tiles())
         residual = self._residual(homography)
@@ -201,8 +201,8 @@ class Pair:
         return Tiles(self._centres(), *_centred(self._sums(homography, across=False)))
 
     def _sums(self, homography: Matrix, *, across: bool) -> Float64:
-        """(T, 12): see ``align_loops.sums``."""
-        from hdrmerge.align_loops import sums
+        """(T, 12): see ``align_tiles_loops.sums``."""
+        from hdrmerge.align_tiles_loops import sums
 
         out = np.zeros((*self._tiles(), 12))
         sums(
@@ -229,7 +229,7 @@ class Pair:
         return np.stack([n[0, 0] * x.ravel() + n[0, 2], n[1, 1] * y.ravel() + n[1, 2]], axis=1)
 
     def _residual(self, homography: Matrix) -> FloatArray:
-        from hdrmerge.align_loops import residual
+        from hdrmerge.align_residual_loops import residual
 
         key = homography.tobytes()
         if self._latest != key:
@@ -251,7 +251,7 @@ class Pair:
 
 def _centred(sums: Float64) -> tuple[Float64, Float64]:
     """Symmetric structure tensors (T, 2, 2) and gradient-weighted residuals (T, 2) about each
-    tile's means, from ``align_loops.sums``."""
+    tile's means, from ``align_tiles_loops.sums``."""
     s, mx, my, nx, ny, xx, yy, xy, yx, mr, xr, yr = sums.T
     s = np.maximum(s, 1e-12)
     a = np.empty((s.size, 2, 2))
@@ -275,7 +275,7 @@ def solve(
     neighbours' common errors count. With ``signal`` (see ``Pair.signal``) noise is not taken for
     texture that would make the answer sure; it is infinite where there is nothing else.
     """
-    from hdrmerge.align_loops import agree
+    from hdrmerge.align_tiles_loops import agree
 
     j = np.ascontiguousarray(_jacobian(tiles.centres, model) * (max(shape) / 2))
     count = j.shape[2]

@@ -7,8 +7,8 @@ from itertools import product
 import numpy as np
 import pytest
 
-from hdrmerge import align_loops
-from hdrmerge.align_loops import PAD
+from hdrmerge import align_features_loops, align_residual_loops, align_tiles_loops
+from hdrmerge.align_residual_loops import PAD
 
 RNG = np.random.default_rng(8)
 SHAPE = (45, 70)
@@ -32,7 +32,7 @@ def test_residual_is_a_cubic_sample_less_the_reference() -> None:
     frame = RNG.uniform(0, 255, (SHAPE[0] + 2 * PAD, SHAPE[1] + 2 * PAD)).astype(np.float32)
     reference = RNG.uniform(0, 255, SHAPE).astype(np.float32)
     out = np.empty(SHAPE, np.float32)
-    align_loops.residual(frame, reference, TURNED, out)
+    align_residual_loops.residual(frame, reference, TURNED, out)
     u, v = places(TURNED)
     i, j = np.floor(u).astype(int), np.floor(v).astype(int)
     inside = (i >= -1) & (i < SHAPE[1]) & (j >= -1) & (j < SHAPE[0])
@@ -53,7 +53,7 @@ def test_overlap_looks_at_the_nearest_pixel() -> None:
     inner, usable = (RNG.random((2, *SHAPE)) > 0.3).astype(np.uint8) * np.uint8(255)
     both, seen = np.empty(SHAPE, np.uint8), np.empty(SHAPE, np.uint8)
     counts = np.zeros((2, 256), np.int64)
-    align_loops.overlap(codes, inner, reference, usable, TURNED, both, seen, counts)
+    align_residual_loops.overlap(codes, inner, reference, usable, TURNED, both, seen, counts)
     i, j = (np.floor(p + 0.5).astype(int) for p in places(TURNED))
     inside = (i >= 0) & (i < SHAPE[1]) & (j >= 0) & (j < SHAPE[0])
     at = np.clip(j, 0, SHAPE[0] - 1), np.clip(i, 0, SHAPE[1] - 1)
@@ -88,8 +88,8 @@ def test_sums_over_tiles(across: bool) -> None:
     precision = RNG.uniform(0.1, 1, 256).astype(np.float32)
     h, w = SHAPE[0] // tile, SHAPE[1] // tile
     out, lost = np.zeros((h, w, 12)), np.zeros((h, w))
-    align_loops.sums(r, reference, codes, usable, precision, tile, across, out)
-    align_loops.losses(r, codes, usable, precision, tile, lost)
+    align_tiles_loops.sums(r, reference, codes, usable, precision, tile, across, out)
+    align_tiles_loops.losses(r, codes, usable, precision, tile, lost)
 
     def total(values: np.ndarray) -> np.ndarray:
         return values[: h * tile, : w * tile].reshape(h, tile, w, tile).sum(axis=(1, 3))
@@ -110,7 +110,7 @@ def test_deviations_are_medians_of_equal_groups() -> None:
     r = RNG.normal(0, 5, SHAPE).astype(np.float32)
     usable = (RNG.random(SHAPE) > 0.2).astype(np.uint8)
     out = np.empty((2, 16))
-    number = align_loops.deviations(r, codes, usable, 2, out)
+    number = align_residual_loops.deviations(r, codes, usable, 2, out)
     used = usable[::2, ::2] > 0
     z, size = codes[::2, ::2][used], np.abs(r[::2, ::2][used])
     assert number == z.size
@@ -127,7 +127,7 @@ def test_nearest_words() -> None:
     theirs[7] = theirs[3] = ours[20]  # as near as each other: the first counts
     first, second = np.empty(60, np.int64), np.empty(50, np.int64)
     columns = np.ascontiguousarray(theirs.view(np.uint64).T)
-    align_loops.nearest(ours.view(np.uint64), columns, first, second)
+    align_features_loops.nearest(ours.view(np.uint64), columns, first, second)
     bits = np.unpackbits(ours[:, None] ^ theirs[None], axis=2).sum(axis=2)
     assert first[20] == 3
     assert np.array_equal(first, bits.argmin(axis=1))
@@ -147,7 +147,7 @@ def test_tiles_agree_despite_outliers(count: int) -> None:
     base[-20:], b[-20:] = 0, 1e6
     p, weight = np.empty(count), np.empty(tiles)
     normal, scatter = np.empty((count, count)), np.empty((count, count))
-    align_loops.agree(jacobian, a, b, base, 6, p, weight, normal, scatter)
+    align_tiles_loops.agree(jacobian, a, b, base, 6, p, weight, normal, scatter)
     np.testing.assert_allclose(p, truth, atol=0.05)
     assert weight[:60].mean() < 0.3 * weight[60:-20].mean()
     assert np.all(weight[-20:] == 0)
