@@ -1,7 +1,7 @@
 """What the refiner is shown of a merge, and what its answer means.
 
 Everything is in standard deviations of the reference's own noise, so that it is the same problem
-for every camera. The loops over pixels are in ``refine_loops``.
+for every camera. The loops over pixels are in ``refine_inputs_loops``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def shown(
     which the reference's noise is 1: the integral of 1 / sigma, which for sigma^2 = read + gain x +
     curve x^2 is a logarithm (generalises Anscombe 1948). The level is averaged over 17 pixels.
     """
-    from hdrmerge.fusion import refine_loops as loops
+    from hdrmerge.fusion import refine_inputs_loops as loops
 
     read, gain, curve = model
     scalars = np.float32(read), np.float32(gain), np.float32(max(curve, _STEEPEST * gain, 1e-9))
