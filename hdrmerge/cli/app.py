@@ -6,6 +6,7 @@ Commands are loaded when they are needed, and import what is heavy inside their 
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -99,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with an ``ExitCode``."""
     # numpy's threads of its own would wait, burning time, beside those of a merge
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
+    gc.set_threshold(100_000)  # the compiler's many objects are searched in vain while they load,
+    code = run(list(sys.argv[1:] if arguments is None else arguments))
+    gc.freeze()  # and at the end
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
