@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
+from hdrmerge.cubic_loops import kernel, run_end
 from hdrmerge.frames import FloatArray
 
 Float64 = NDArray[np.float64]
@@ -13,8 +14,6 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int32]
 
 PAD = 2  # pixels that a frame is enlarged by on each side before it is sampled
-_ONE, _TWO, _THREE = np.float32(1), np.float32(2), np.float32(3)
-_A = np.float32(-0.75)  # slope of the cubic kernel one pixel away, as OpenCV has it
 
 
 @compiled
@@ -46,21 +45,6 @@ def _places(
         i, j = np.int32(u), np.int32(v)
         column[x], row[x] = i - np.int32(x), j
         across[x], down[x] = np.float32(u - np.float64(i)), np.float32(v - np.float64(j))
-
-
-@compiled
-def _kernel(
-    share: FloatArray, before: FloatArray, at: FloatArray, after: FloatArray, beyond: FloatArray
-) -> None:
-    """What cubic interpolation gives the pixels -1, 0, 1 and 2, ``share`` on the way from 0 to 1
-    (Keys 1981, eq. 4)."""
-    for i in range(share.size):
-        t = share[i]
-        s = _ONE - t
-        before[i] = _A * t * s * s
-        at[i] = ((_A + _TWO) * t - (_A + _THREE)) * t * t + _ONE
-        after[i] = ((_A + _TWO) * s - (_A + _THREE)) * s * s + _ONE
-        beyond[i] = _A * s * t * t
 
 
 @compiled
@@ -102,13 +86,12 @@ def residual(frame: FloatArray, reference: FloatArray, matrix: Float64, out: Flo
     w, s = np.empty((4, width), np.float32), np.empty((4, width), np.float32)
     for y in range(height):
         _places(matrix, y, shape, column, row, part[0], part[1])
-        _kernel(part[0], w[0], w[1], w[2], w[3])
-        _kernel(part[1], s[0], s[1], s[2], s[3])
+        kernel(part[0], w[0], w[1], w[2], w[3])
+        kernel(part[1], s[0], s[1], s[2], s[3])
         n = 0
         while n < width:
             start, shift, top = n, column[n], row[n]
-            while n < width and column[n] == shift and row[n] == top:
-                n += 1
+            n = run_end(column, row, start, width)
             left, right = start + shift, n + shift + 3
             _sample(
                 frame[top, left:right],
@@ -186,8 +169,7 @@ def overlap(
         n = 0
         while n < width:
             start, shift, line = n, column[n], row[n]
-            while n < width and column[n] == shift and row[n] == line:
-                n += 1
+            n = run_end(column, row, start, width)
             if line < 0:
                 seen[y, start:n] = 0
                 both[y, start:n] = 0

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
+from hdrmerge.cubic_loops import kernel, run_end
 from hdrmerge.frames import FloatArray
 
-_ONE, _TWO, _THREE = np.float32(1.0), np.float32(2.0), np.float32(3.0)
-_A = np.float32(-0.75)  # slope of the cubic kernel one pixel away, as OpenCV has it
+_ONE = np.float32(1.0)
 
 
 @compiled
@@ -34,21 +34,6 @@ def planes_of(
 
 
 @compiled
-def _kernel(
-    share: FloatArray, before: FloatArray, at: FloatArray, after: FloatArray, beyond: FloatArray
-) -> None:
-    """What cubic interpolation gives the pixels -1, 0, 1 and 2, (n,) each, ``share`` (n,) on the
-    way from 0 to 1 (Keys 1981, eq. 4, with his a = -0.75)."""
-    for i in range(share.size):
-        t = share[i]
-        s = _ONE - t
-        before[i] = _A * t * s * s
-        at[i] = ((_A + _TWO) * t - (_A + _THREE)) * t * t + _ONE
-        after[i] = ((_A + _TWO) * s - (_A + _THREE)) * s * s + _ONE
-        beyond[i] = _A * s * t * t
-
-
-@compiled
 def _places(
     slope: np.float32,
     start: np.float32,
@@ -65,22 +50,6 @@ def _places(
         whole = np.int32(place)
         whole -= np.int32(1) if np.float32(whole) > place else np.int32(0)
         offset[i], share[i] = whole, place - np.float32(whole)
-
-
-@compiled
-def _run_end(column: NDArray[np.int32], row: NDArray[np.int32], start: int, end: int) -> int:
-    """Up to which pixel, from ``start`` on, ``column`` and ``row`` stay what they are there."""
-    c, r, n = column[start], row[start], start
-    while n + 32 <= end:
-        differ = np.int32(0)
-        for i in range(32):
-            differ |= (column[n + i] ^ c) | (row[n + i] ^ r)
-        if differ != 0:
-            break
-        n += 32
-    while n < end and column[n] == c and row[n] == r:
-        n += 1
-    return n
 
 
 @compiled
@@ -168,12 +137,12 @@ def sample_planes(
             row[first:end],
             part[1, first:end],
         )
-        _kernel(part[0], w[0], w[1], w[2], w[3])
-        _kernel(part[1], s[0], s[1], s[2], s[3])
+        kernel(part[0], w[0], w[1], w[2], w[3])
+        kernel(part[1], s[0], s[1], s[2], s[3])
         end_of_run = first
         while end_of_run < end:
             n = end_of_run
-            end_of_run = _run_end(column, row, n, end)
+            end_of_run = run_end(column, row, n, end)
             m = end_of_run
             left = min(max(n + column[n] - 1, 0), rightmost - (m - n))
             top = min(max(np.int64(line) + row[n] - 1, 0), lowest)

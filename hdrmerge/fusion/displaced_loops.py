@@ -122,10 +122,6 @@ def _mirrored(length: int, margin: int) -> NDArray[np.int64]:
     """Indices of a line and ``margin`` more on each side, mirrored about the last one."""
     index = np.empty(length + 2 * margin, np.int64)
     for i in range(len(index)):
-        at = i - margin
-        while at < 0 or at >= length:
-            at = -at if at < 0 else 2 * (length - 1) - at
-            if length == 1:
-                at = 0
-        index[i] = at
+        at = abs(i - margin) % max(2 * length - 2, 1)
+        index[i] = at if at < length else 2 * length - 2 - at
     return index

@@ -1,0 +1,47 @@
+"""Cubic interpolation, for the loops that sample pictures (``warp``, ``align_refine``).
+
+Loops are kept on disk with these inlined, and do not notice a change here: remove the ``.nbi``
+files beside them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hdrmerge.compiled import compiled
+from hdrmerge.frames import FloatArray
+
+_ONE, _TWO, _THREE = np.float32(1.0), np.float32(2.0), np.float32(3.0)
+_A = np.float32(-0.75)  # slope of the cubic kernel one pixel away, as OpenCV has it
+
+
+@compiled
+def kernel(
+    share: FloatArray, before: FloatArray, at: FloatArray, after: FloatArray, beyond: FloatArray
+) -> None:
+    """What cubic interpolation gives the pixels -1, 0, 1 and 2, (n,) each, ``share`` (n,) on the
+    way from 0 to 1 (Keys 1981, eq. 4)."""
+    for i in range(share.size):
+        t = share[i]
+        s = _ONE - t
+        before[i] = _A * t * s * s
+        at[i] = ((_A + _TWO) * t - (_A + _THREE)) * t * t + _ONE
+        after[i] = ((_A + _TWO) * s - (_A + _THREE)) * s * s + _ONE
+        beyond[i] = _A * s * t * t
+
+
+@compiled
+def run_end(column: NDArray[np.int32], row: NDArray[np.int32], start: int, end: int) -> int:
+    """Up to which pixel, from ``start`` on, ``column`` and ``row`` stay what they are there."""
+    c, r, n = column[start], row[start], start
+    while n + 32 <= end:
+        differ = np.int32(0)
+        for i in range(32):
+            differ |= (column[n + i] ^ c) | (row[n + i] ^ r)
+        if differ != 0:
+            break
+        n += 32
+    while n < end and column[n] == c and row[n] == r:
+        n += 1
+    return n
