@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from hdrmerge.config import TonemapConfig
-from hdrmerge.frames import Codes, FloatArray, Frame
+from hdrmerge.frames import Codes, FloatArray, Frame, HalfArray, to_float, whole_average
 from hdrmerge.report import MergeReport
 from hdrmerge.response import Response
 
@@ -17,6 +17,7 @@ CURVE_WIDTH, CURVE_HEIGHT, CURVE_STOPS = 96, 64, 10
 _MOST_FRAMES = 15  # of a bracket that are shown
 _WIDEST = 4  # times as wide as high: what a panorama is cut to
 _QUALITY = 55
+_BAND = 16  # rows of what is reduced that are made at once
 _MAPPED = 4  # times as high as shown: radiance is tone-mapped at this size
 
 
@@ -34,7 +35,7 @@ def make_card(
     thumbs: dict[str, Codes],
     report: MergeReport,
     response: Response,
-    pixels: FloatArray,
+    pixels: FloatArray | HalfArray,
     ghosts: FloatArray | None,
     config: TonemapConfig,
     unit: float | None,
@@ -51,14 +52,15 @@ def make_card(
     }
 
 
-def shown_preview(pixels: FloatArray, config: TonemapConfig, unit: float | None) -> str:
+def shown_preview(pixels: FloatArray | HalfArray, config: TonemapConfig, unit: float | None) -> str:
     """Radiance (H, W, 3) tone-mapped for the sheet, as a data URI; ``unit``: as for ``tonemap``.
 
     Not the preview itself, which may be for HDR screens, or not asked for.
     """
     from hdrmerge.tonemap import tonemap
 
-    codes = tonemap(_shrink(pixels, _MAPPED * PICTURE_HEIGHT), config, unit=unit)
+    height = _MAPPED * PICTURE_HEIGHT
+    codes = tonemap(_shrink(_fewer(pixels, height), height), config, unit=unit)
     return data_uri(_shrink(codes, PICTURE_HEIGHT))
 
 
@@ -81,6 +83,14 @@ def data_uri(codes: Codes) -> str:
     )
     assert done
     return f"data:image/webp;base64,{base64.b64encode(coded.tobytes()).decode()}"
+
+
+def _fewer(pixels: FloatArray | HalfArray, height: int) -> FloatArray:
+    """float32 of at least ``height`` rows, averaged over squares; never all of a large picture."""
+    whole = max(1, min(pixels.shape[0] // height, pixels.shape[1]))
+    bands = range(0, pixels.shape[0] // whole * whole, _BAND * whole)
+    parts = [whole_average(to_float(pixels[y : y + _BAND * whole]), whole) for y in bands]
+    return np.concatenate(parts)
 
 
 def _shrink(pixels: Codes, height: int) -> Codes:

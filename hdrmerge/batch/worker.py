@@ -25,7 +25,7 @@ from hdrmerge.errors import (
 )
 
 if TYPE_CHECKING:
-    from hdrmerge.frames import CaptureSettings, FloatArray
+    from hdrmerge.frames import CaptureSettings, FloatArray, HalfArray
 
 
 def work(job: Job) -> Outcome:
@@ -129,16 +129,16 @@ def _staged(job: Job) -> dict[Product, str]:
     return {product: f"{product}{end}" for product, end in job.products.suffixes().items()}
 
 
-def _read_back(path: Path) -> tuple[FloatArray, CaptureSettings]:
+def _read_back(path: Path) -> tuple[FloatArray | HalfArray, CaptureSettings]:
     """What the file holds, which is what previews are made from: whoever makes one later gets the
     same, and a file that cannot be read is found here."""
     from hdrmerge import io
 
-    pixels, facts = io.read_radiance(path)
+    pixels, facts = io.read_stored_radiance(path)
     return pixels, io.settings_of(facts.get("attributes", {}))
 
 
-def _write_preview(job: Job, pixels: FloatArray, settings: CaptureSettings) -> None:
+def _write_preview(job: Job, pixels: FloatArray | HalfArray, settings: CaptureSettings) -> None:
     from hdrmerge.picture import write_picture
 
     path = Path(job.stage, _staged(job)["preview"])

@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 from batch_tools import run, write_brackets
 
+from hdrmerge.batch.card import shown_preview
 from hdrmerge.batch.finish import finish
 from hdrmerge.batch.job import Failure
 from hdrmerge.batch.plan import Plan
 from hdrmerge.batch.report import Summary
 from hdrmerge.batch.sheet import sheet
 from hdrmerge.batch.state import Record, State
+from hdrmerge.config import TonemapConfig
+from hdrmerge.tonemap import tonemap
 
 TIMES = ("1/240 s", "1/60 s", "1/15 s")
 
@@ -92,6 +95,20 @@ def test_each_bracket_is_shown(batch: tuple[Plan, Path, Summary]) -> None:
         assert text in page.text
     assert "IMG_0.jpg is not a picture" in page.text
     assert len(page.all("polyline")) == 1
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32])
+def test_previews_of_large_pictures_show_all_of_them(kind: type) -> None:
+    """Here an edge and a gradient; the size is no multiple of what is shown."""
+    y, x = np.mgrid[:1415, :1611]
+    radiance = np.where(x < 700, 0.02, 0.02 + 2.0 * y / 1415)[..., None] * [1.0, 0.8, 0.6]
+    shown = picture(shown_preview(radiance.astype(kind), TonemapConfig(), None))
+    truth = tonemap(radiance.astype(np.float32))
+    truth = cv2.resize(truth, shown.shape[1::-1], interpolation=cv2.INTER_AREA)
+    assert shown.shape[0] == 160
+    assert np.abs(shown.astype(int) - truth).mean() < 3
+    sliver = np.full((3000, 2, 3), 0.2, kind)
+    assert picture(shown_preview(sliver, TonemapConfig(), None)).shape == (160, 1, 3)
 
 
 def test_links_lead_to_files(batch: tuple[Plan, Path, Summary]) -> None:
