@@ -158,16 +158,6 @@ class Frame:
         return self._reduced[factor]
 
 
-def area_average(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    """``image`` (H, W[, C]) area-averaged to ``size`` (h, w), no larger than it is.
-
-    By a whole factor first, which is many times as fast.
-    """
-    shape = image.shape[0], image.shape[1]
-    whole = min(shape[0] // size[0], shape[1] // size[1])
-    return _fitted(whole_average(image, whole), size, whole, shape)
-
-
 def whole_average(image: NDArray[Any], factor: int) -> NDArray[Any]:
     """Means of squares of ``factor`` x ``factor`` pixels; a rest on the right and below is left
     out."""
