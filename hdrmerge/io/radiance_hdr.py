@@ -26,7 +26,8 @@ from hdrmerge.frames import (
 from hdrmerge.io.atomic import write_bytes
 from hdrmerge.io.detect import detect, enough_memory, open_input
 from hdrmerge.io.encoded import check_size, read_encoded
-from hdrmerge.io.exr import exr_facts, exr_primaries, parse_report, read_exr_header, read_stored_exr
+from hdrmerge.io.exr import read_stored_exr
+from hdrmerge.io.exr_header import exr_facts, exr_primaries, parse_report, read_exr_header
 from hdrmerge.io.icc import rgb_to_xyz, white_to_white, xyz_to_rec709
 from hdrmerge.io.metadata import attributes_of
 from hdrmerge.report import MergeReport

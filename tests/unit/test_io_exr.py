@@ -17,7 +17,8 @@ from io_files import SETTINGS
 from hdrmerge.errors import InputError, OutputError, UsageError
 from hdrmerge.frames import REC709_CHROMATICITIES, CaptureSettings, RadianceMap
 from hdrmerge.io import read_exr, read_header, read_radiance, write_exr
-from hdrmerge.io.exr import COMPRESSIONS, exr_facts, read_stored_exr
+from hdrmerge.io.exr import COMPRESSIONS, read_stored_exr
+from hdrmerge.io.exr_header import exr_facts
 from hdrmerge.io.icc import PRIMARIES, named_space
 from hdrmerge.report import FrameReport, MergeReport
 
