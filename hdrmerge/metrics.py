@@ -80,14 +80,6 @@ def psnr_linear(h: FloatArray, truth: FloatArray, mask: Mask | None = None) -> f
     return psnr(np.clip(h, 0, 1), np.clip(truth, 0, 1), mask)
 
 
-def psnr_pu21(
-    h: FloatArray, truth: FloatArray, mask: Mask | None = None, peak_luminance: float = 1000.0
-) -> float:
-    """PSNR of PU21 codes against 256, with H = 1 shown at ``peak_luminance`` cd/m2."""
-    scale = np.float32(peak_luminance)
-    return psnr(pu21(np.clip(h, 0, 1) * scale), pu21(np.clip(truth, 0, 1) * scale), mask, 256.0)
-
-
 def ssim_map(a: FloatArray, b: FloatArray) -> FloatArray:
     """Structural similarity (Wang et al. 2004), 11 x 11 Gaussian of 1.5, (H, W, C) -> (H, W)."""
     import cv2

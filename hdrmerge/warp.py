@@ -1,4 +1,4 @@
-"""Sample a frame in the reference's geometry: the only place that interpolates pixels."""
+"""Sample a frame in the reference's geometry: the only place that interpolates what is merged."""
 
 from __future__ import annotations
 
