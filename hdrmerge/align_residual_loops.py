@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from hdrmerge.compiled import compiled
 from hdrmerge.cubic_loops import kernel, run_end
 from hdrmerge.frames import FloatArray
+from hdrmerge.median_loops import median
 
 Float64 = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -178,8 +179,12 @@ def overlap(
             _shown(inner[line, left:right], usable[y, start:n], seen[y, start:n], both[y, start:n])
             _count(codes[line, left:right], both[y, start:n], table[:4])
         _count(reference[y], both[y], table[4:])
-    counts[0] = table[:4].sum(axis=0)
-    counts[1] = table[4:].sum(axis=0)
+    for code in range(256):
+        for side in range(2):
+            t = 4 * side
+            counts[side, code] = (
+                table[t, code] + table[t + 1, code] + table[t + 2, code] + table[t + 3, code]
+            )
 
 
 @compiled
@@ -192,7 +197,9 @@ def deviations(residual: FloatArray, codes: Bytes, usable: Bytes, step: int, out
         for x in range(0, width, step):
             if usable[y, x] > 0:
                 counts[np.int64(codes[y, x]) + 1] += 1
-    places = np.cumsum(counts)
+    places = counts
+    for code in range(256):
+        places[code + 1] += places[code]
     number = places[256]
     sizes, order = np.empty(number, np.float32), np.empty(number, np.uint8)
     for y in range(0, height, step):
@@ -208,7 +215,10 @@ def deviations(residual: FloatArray, codes: Bytes, usable: Bytes, step: int, out
     start = 0
     for g in range(groups):
         end = start + number // groups + (1 if g < number % groups else 0)
-        out[0, g] = np.float64(order[start:end].sum()) / (end - start)
-        out[1, g] = np.median(sizes[start:end])
+        total = 0
+        for i in range(start, end):
+            total += order[i]
+        out[0, g] = np.float64(total) / (end - start)
+        out[1, g] = median(sizes[start:end])
         start = end
     return int(number)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
 from hdrmerge.frames import FloatArray
+from hdrmerge.median_loops import median
 
 Float64 = NDArray[np.float64]
 Bytes = NDArray[np.uint8]
@@ -208,19 +209,21 @@ def agree(
     """
     tiles, count = b.shape[0], parameters.size
     aj = np.empty((tiles, 2, count))
-    next_weight = base.copy()
+    next_weight = np.empty(tiles)
     q = np.empty(tiles)
     left = np.empty((tiles, 2))
     right = np.empty(count)
     factor = np.empty((count, count))
     informed = np.empty(tiles)
     for t in range(tiles):
+        next_weight[t] = base[t]
         for k in range(count):
             x, y = jacobian[t, 0, k], jacobian[t, 1, k]
             aj[t, 0, k] = a[t, 0, 0] * x + a[t, 0, 1] * y
             aj[t, 1, k] = a[t, 1, 0] * x + a[t, 1, 1] * y
     for _ in range(rounds):
-        weight[:] = next_weight
+        for t in range(tiles):
+            weight[t] = next_weight[t]
         normal[:] = 0.0
         right[:] = 0.0
         for t in range(tiles):
@@ -252,7 +255,7 @@ def agree(
                 number += 1
         spread = 1.0
         if number > 0:
-            spread = max(np.median(informed[:number]) / 1.386, 1.0)
+            spread = max(median(informed[:number]) / 1.386, 1.0)
         for t in range(tiles):
             down = 1.0 + q[t] / (6.0 * spread)
             next_weight[t] = base[t] / (down * down)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
 from hdrmerge.frames import FloatArray
+from hdrmerge.median_loops import median
 
 Array = NDArray[np.float64]
 
@@ -107,5 +108,5 @@ def medians(values: Array, counts: NDArray[np.int64], out: Array) -> None:
     """Medians ``out`` (G,) of groups of ``counts`` (G,) neighbours among ``values``."""
     start = 0
     for g in range(counts.size):
-        out[g] = np.median(values[start : start + counts[g]])
+        out[g] = median(values[start : start + counts[g]])
         start += counts[g]

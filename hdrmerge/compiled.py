@@ -32,7 +32,12 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     functions alone, and best of the same module: a change elsewhere would not be noticed on disk.
     """
     jit = partial(
-        numba.njit, nogil=True, error_model="numpy", fastmath=_MATH, no_cfunc_wrapper=True
+        numba.njit,
+        nogil=True,
+        error_model="numpy",
+        fastmath=_MATH,
+        forceinline=True,  # else what compiles runs other copies than what loads it from disk
+        no_cfunc_wrapper=True,
     )
     machine: Callable[P, R]
     if function.__name__.startswith("_"):

@@ -1,7 +1,7 @@
-"""Logarithms and powers for loops: the library's own are not computed eight at a time.
+"""Logarithms and powers for loops: numba's own are not computed eight at a time.
 
-Loops are kept on disk with these inlined, and do not notice a change here: remove the ``.nbi``
-files beside them.
+Loops that call these are kept on disk with them inlined, and do not notice a change here: remove
+the ``.nbi`` files beside them.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ import numpy as np
 
 from hdrmerge.compiled import compiled
 
-_ONE = np.float32(1)
-_LN2 = np.float32(np.log(2))
-_SQRT_HALF = np.float32(0.5**0.5).view(np.int32)  # bits: where mantissas are cut in two
-
-# Polynomials fitted at Chebyshev's nodes, highest power first: log(1 + f) / f for 1 + f between
-# sqrt(1/2) and sqrt(2), to 5e-8; 2^r for r in [0, 1], to 1e-7 of it.
-_LOG = tuple(
-    np.float32(c)
-    for c in (
-        *(0.0874394535, -0.1437733057, 0.1494909548, -0.1656069599, 0.1995697748),
-        *(-0.2500215346, 0.3333418334, -0.4999998703, 0.9999999743),
-    )
+_HALF, _ONE = np.float32(0.5), np.float32(1.0)
+_MANTISSA = np.int32(23)  # bits
+_ROOT = np.int32(0x3F3504F3)  # the bits of the root of 1/2
+# log2((1 + s) / (1 - s)) as a power series in s, odd powers
+_LOG = (np.float32(2.8853901), np.float32(0.9617967), np.float32(0.5770780), np.float32(0.4121986))
+# 2^f as a power series, from f on
+_EXP = (
+    np.float32(0.69314718),
+    np.float32(0.24022651),
+    np.float32(0.055504109),
+    np.float32(0.0096181291),
+    np.float32(0.0013333558),
+    np.float32(0.00015403530),
 )
-_EXP2 = tuple(
-    np.float32(c)
-    for c in (0.0018951073, 0.0089462147, 0.0558632827, 0.2401407701, 0.69315462, 0.9999998958)
-)
-_C0, _C1, _C2, _C3, _C4, _C5, _C6, _C7, _C8 = _LOG
-_E0, _E1, _E2, _E3, _E4, _E5 = _EXP2
+_LIMIT = np.float32(126.0)
+_OFFSET = np.int32(512)
 
 
 @compiled
-def log(x: np.float32) -> np.float32:
-    """The natural logarithm of a positive number, to 1e-7 of the larger of it and 1."""
+def log2(x: np.float32) -> np.float32:
+    """Of a normal positive number, to 6e-7."""
     bits = np.float32(x).view(np.int32)
-    exponent = np.int32((bits - _SQRT_HALF) >> 23)
-    f = np.int32(bits - (exponent << 23)).view(np.float32) - _ONE
-    p = ((_C0 * f + _C1) * f + _C2) * f + _C3
-    p = ((((p * f + _C4) * f + _C5) * f + _C6) * f + _C7) * f + _C8
-    return p * f + np.float32(exponent) * _LN2
+    exponent = np.int32(np.int32(bits - _ROOT) >> _MANTISSA)
+    mantissa = np.int32(bits - np.int32(exponent << _MANTISSA)).view(np.float32)
+    s = (mantissa - _ONE) / (mantissa + _ONE)  # 0.172 at most
+    q = s * s
+    return np.float32(exponent) + s * (_LOG[0] + q * (_LOG[1] + q * (_LOG[2] + q * _LOG[3])))
 
 
 @compiled
-def power_of_two(x: np.float32) -> np.float32:
-    """2^x to 2e-7 of it, x between -126 and 126."""
-    whole = np.int32(x + np.float32(127)) - 127
-    r = x - np.float32(whole)
-    p = ((((_E0 * r + _E1) * r + _E2) * r + _E3) * r + _E4) * r + _E5
-    return p * np.int32((whole + 127) << 23).view(np.float32)
+def exp2(x: np.float32) -> np.float32:
+    """Of what is between -126 and 126, to a share of 3e-7; beyond as there."""
+    x = x if x > -_LIMIT else -_LIMIT
+    x = x if x < _LIMIT else _LIMIT
+    whole = np.int32(np.int32(x + (np.float32(_OFFSET) + _HALF)) - _OFFSET)
+    f = x - np.float32(whole)
+    p = _EXP[3] + f * (_EXP[4] + f * _EXP[5])
+    p = _ONE + f * (_EXP[0] + f * (_EXP[1] + f * (_EXP[2] + f * p)))
+    return np.int32(np.float32(p).view(np.int32) + np.int32(whole << _MANTISSA)).view(np.float32)

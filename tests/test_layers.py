@@ -45,7 +45,7 @@ LAYERS = {
     "cubic_loops": NOUNS,
     "powers_loops": NOUNS,
     "stack": NOUNS | {"response", "warp"},
-    "tonemap": NOUNS,
+    "tonemap": NOUNS | {"powers_loops"},
     "tmqi": NOUNS,
     "io": NOUNS | {"tonemap"},
     "picture": NOUNS | {"io", "tonemap"},

@@ -47,7 +47,9 @@ def best_steps(
     weights = np.zeros((3, height, stride), np.float32)
     for n in range(3):
         area = _ONE / (_UNIT * np.float32((2 * windows[n] + 1) ** 2))
-        weights[n, :, :width] = scales[n] * area
+        for y in range(height):
+            for x in range(width):
+                weights[n, y, x] = scales[n, y, x] * area
     one, two, three = weights[0].ravel(), weights[1].ravel(), weights[2].ravel()
     a1, b1, c1, d1 = _corners(total, stride, margin, windows[0])
     a2, b2, c2, d2 = _corners(total, stride, margin, windows[1])

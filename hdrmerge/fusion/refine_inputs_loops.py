@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
 from hdrmerge.frames import FloatArray
-from hdrmerge.powers_loops import log, power_of_two
+from hdrmerge.powers_loops import exp2, log2
 
-_ZERO, _HALF, _ONE = np.float32(0), np.float32(0.5), np.float32(1)
-_GAMMA = np.float32(1 / np.log(2) / 2.2)  # of a logarithm, to the power of two
+_ZERO, _HALF, _ONE, _TWO = np.float32(0), np.float32(0.5), np.float32(1), np.float32(2)
+_LN2 = np.float32(np.log(2))
+_GAMMA = np.float32(1 / 2.2)
 _TINY = np.float32(1e-30)
 _FRESH = 16  # rows after which a running sum begins anew
 
@@ -22,7 +23,7 @@ _FRESH = 16  # rows after which a running sum begins anew
 @compiled
 def encoded(x: np.float32) -> np.float32:
     """``x`` in [0, 1] by a display's gamma, x^(1/2.2), to 1e-6."""
-    return power_of_two(log(x if x > _TINY else _TINY) * _GAMMA)
+    return exp2(log2(x if x > _TINY else _TINY) * _GAMMA)
 
 
 @compiled
@@ -80,9 +81,9 @@ def stabilise(
     high, wide = plane.shape
     root = np.sqrt(curve)
     floor = np.sqrt(read)
-    share = _ONE / (np.float32(2) * root * floor + gain)
-    a, b = np.float32(2) * root * share, np.float32(2) * curve * share
-    scale = _ONE / root
+    share = _ONE / (_TWO * root * floor + gain)
+    a, b = _TWO * root * share, _TWO * curve * share
+    scale = _LN2 / root
     for y in range(high):
         source, low, high_row = plane[y], clipped[y], out[y]
         for i in range(wide):
@@ -91,7 +92,7 @@ def stabilise(
             x = x if x < _ONE else _ONE
             sigma = np.sqrt((x * curve + gain) * x + read)
             low[i] = x
-            high_row[i] = scale * log(_ONE + (a * (sigma - floor) + b * x))
+            high_row[i] = scale * log2(_ONE + (a * (sigma - floor) + b * x))
 
 
 @compiled
@@ -150,7 +151,7 @@ def detail(
         for x in range(2 * width):
             value = line[x] * _HALF
             size = value if value > _ZERO else -value
-            size = log(size + np.sqrt(size * size + _ONE))
+            size = _LN2 * log2(size + np.sqrt(size * size + _ONE))
             line[x] = size if value > _ZERO else -size
         even, odd = shown[i, y >> 1], shown[i + 1, y >> 1]
         for x in range(width):

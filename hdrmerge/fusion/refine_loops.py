@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
 from hdrmerge.frames import FloatArray
-from hdrmerge.powers_loops import power_of_two
+from hdrmerge.powers_loops import exp2
 
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _LOG2_E = np.float32(1 / np.log(2))
@@ -27,7 +27,7 @@ def sigmoid(x: np.float32) -> np.float32:
     """1 / (1 + exp(-x)), to 1e-6."""
     power = x * -_LOG2_E
     power = power if power > -_STEEP else -_STEEP
-    return _ONE / (_ONE + power_of_two(power if power < _STEEP else _STEEP))
+    return _ONE / (_ONE + exp2(power if power < _STEEP else _STEEP))
 
 
 @compiled
