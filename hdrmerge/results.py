@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hdrmerge import io
-from hdrmerge.frames import FloatArray
+from hdrmerge.frames import Codes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,18 +46,19 @@ def without_place(result: MergeResult) -> MergeResult:
     return replace(result, settings=replace(result.settings, location=None))
 
 
-def ghost_picture(result: MergeResult, height: int, width: int) -> FloatArray:
-    """(height, width, 3) in [0, 1]: mean trust in the frames other than the reference."""
+def ghost_picture(result: MergeResult, height: int, width: int) -> Codes:
+    """(height, width, 3) uint8, 255 = 1: mean trust in the frames other than the reference."""
     import cv2
     import numpy as np
 
     trust = result.ghost_map
     if trust is None:
-        return np.ones((height, width, 3), np.float32)
+        return np.full((height, width, 3), 255, np.uint8)
     others = [
         plane
         for plane, row in zip(trust, result.report.frames, strict=True)
         if row.file != result.report.reference
     ]
-    mean = cv2.resize(np.mean(others, axis=0), (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.repeat(np.clip(mean, 0, 1)[..., None], 3, axis=2).astype(np.float32)
+    mean = (np.clip(np.mean(others, axis=0), 0, 1) * 255 + 0.5).astype(np.uint8)
+    large = cv2.resize(mean, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.merge([large] * 3), np.uint8).reshape(height, width, 3)

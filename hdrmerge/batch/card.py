@@ -36,7 +36,7 @@ def make_card(
     report: MergeReport,
     response: Response,
     pixels: FloatArray | HalfArray,
-    ghosts: FloatArray | None,
+    ghosts: Codes | None,
     config: TonemapConfig,
     unit: float | None,
 ) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def make_card(
         "frames": data_uri(np.concatenate(strip, axis=1)),
         "widths": [thumb.shape[1] for thumb in strip],
         "preview": shown_preview(pixels, config, unit),
-        "ghosts": None if ghosts is None else data_uri(_codes(_shrink(ghosts, PICTURE_HEIGHT))),
+        "ghosts": None if ghosts is None else data_uri(_shrink(ghosts, PICTURE_HEIGHT)),
         "curve": curve(response),
     }
 

@@ -150,9 +150,9 @@ def file_sha256(path: Path) -> str:
 
 
 # Bytes that a merge needs beside its frames, measured (tests/benchmarks/batch.py --memory):
-_RESULT = 22  # a pixel, at the end: the radiance, and what writing it and its preview takes
+_RESULT = 7  # a pixel: the radiance, and what it is compressed in
 _PROXY = 42  # a pixel of each frame's proxy, while ghosts are looked for
-_REST = 224 << 20  # bands of rows, the refiner's tiles, freed blocks that are kept
+_REST = 150 << 20  # bands of rows, the refiner's tiles, freed blocks that are kept
 _MOSAIC = 14  # a pixel, while two RAW files are developed
 _MARGIN = 1.1
 _UNKNOWN_PIXELS = 50_000_000  # of a frame whose header says nothing

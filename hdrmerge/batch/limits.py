@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hdrmerge.errors import UsageError
+from hdrmerge.threads import cores
 
-PROGRAM = 80 << 20  # bytes of a worker that merges nothing, measured; and with a network at work
-PROGRAM_WITH_NETWORK = 1050 << 20
+PROGRAM = 185 << 20  # bytes of a worker between merges, measured; and with a network at work
+PROGRAM_WITH_NETWORK = 1150 << 20
 _SHARE = 0.8  # of the memory that is free, where nothing is said
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _GROUP_FILES = (  # what a container may take, and takes: version 2 and 1
@@ -53,13 +54,6 @@ def choose_limits(
     fitting = max(1, memory // (program + typical))
     jobs = max(1, min(cores(), fitting, len(needs)))
     return Limits(jobs, max(1, cores() // jobs), memory, program)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    with contextlib.suppress(AttributeError):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def free_memory() -> int:

@@ -94,11 +94,11 @@ def _merge(job: Job) -> dict[str, Any]:
         float32=job.products.float32,
         compression=job.products.compression,
     )
-    decided = result.ghost_map is not None
-    ghosts = ghost_picture(result, *shape[:2]) if decided or "ghost_map" in places else None
-    del result
-    if ghosts is not None and "ghost_map" in places:
-        io.write_display(places["ghost_map"], ghosts)
+    if "ghost_map" in places:
+        io.write_display(places["ghost_map"], ghost_picture(result, *shape[:2]))
+    trust = result.ghost_map
+    ghosts = None if trust is None else ghost_picture(result, *trust.shape[1:])
+    del result, trust
     if "report" in places:
         io.write_text(places["report"], report.to_json(indent=2, seconds=False) + "\n")
     pixels, settings = _read_back(places["radiance"])
