@@ -135,6 +135,35 @@ def test_an_existing_output_is_replaced(hdrmerge: Command, bracket: list[Path], 
     assert out.read_bytes()[:4] == b"\x76\x2f\x31\x01"
 
 
+def test_the_same_command_twice_in_one_folder(
+    hdrmerge: Command, bracket: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second time the pattern names the preview and the ghost map, too."""
+    monkeypatch.chdir(bracket[0].parent)
+    kind = bracket[0].suffix
+    command = [
+        "fuse",
+        f"*{kind}",
+        "-o",
+        "out.exr",
+        "--preview",
+        f"p{kind}",
+        "--ghost-map",
+        f"g{kind}",
+    ]
+    first = hdrmerge(*command)
+    before = Path("out.exr").read_bytes()
+    second = hdrmerge(*command)
+    assert first.code == second.code == ExitCode.OK, second.err
+    assert Path("out.exr").read_bytes() == before
+    assert "left out" not in first.err
+    for name in (f"p{kind}", f"g{kind}"):
+        assert f"{name} was left out: hdrmerge made it" in second.err
+    assert "left out" in hdrmerge("info", f"*{kind}").err
+    alone = hdrmerge("fuse", f"p{kind}", f"g{kind}", "-o", "other.exr")
+    assert alone.code == ExitCode.OK and "left out" not in alone.err  # somebody wants just that
+
+
 def test_names_with_spaces_and_accents(hdrmerge: Command, tmp_path: Path) -> None:
     folder = tmp_path / "été 2026"
     folder.mkdir()

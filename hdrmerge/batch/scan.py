@@ -139,7 +139,7 @@ def _read(path: str, name: str) -> Photo | PlannedFile:
             if kind in ("exr", "hdr", "pfm"):
                 return PlannedFile(name, "is an HDR picture already")
             shot = read_shot(file)
-            if (shot.software or "").startswith("hdrmerge "):
+            if shot.made_here:
                 return PlannedFile(name, "is a picture that hdrmerge made")
             size = os.fstat(file.fileno()).st_size
     except InputError as error:

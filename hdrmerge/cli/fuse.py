@@ -36,6 +36,7 @@ from hdrmerge.cli.options import (
     expand_paths,
     make_folder,
     parse_numbers,
+    photographs,
 )
 from hdrmerge.cli.picture_options import Gps, Hdr
 from hdrmerge.cli.report import show_report
@@ -169,7 +170,7 @@ def fuse(
         float32=float32,
         compression=check_compression(compression, float32, output.suffix),
     )
-    paths = expand_paths(files)
+    paths = photographs(expand_paths(files), console)
     config = MergeConfig(
         ev=parse_numbers(ev, "--ev") if ev else None,
         times=parse_numbers(times, "--times") if times else None,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hdrmerge.cli.console import Console
-from hdrmerge.cli.options import Json, Quiet, expand_paths
+from hdrmerge.cli.options import Json, Quiet, expand_paths, photographs
 from hdrmerge.cli.report import show_report
 from hdrmerge.config import MergeConfig
 from hdrmerge.errors import UsageError
@@ -32,7 +32,7 @@ def info(
 ) -> None:
     """Shows what an HDR file holds, or what fusing these photographs would do."""
     console = Console(quiet=quiet, as_json=as_json)
-    paths = expand_paths(files)
+    paths = photographs(expand_paths(files), console)
     radiance = [path for path in paths if holds_radiance(path)]
     if radiance and len(paths) > 1:
         raise UsageError(

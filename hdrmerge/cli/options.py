@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from hdrmerge import config
+from hdrmerge.cli.console import Console
 from hdrmerge.errors import InputError, OutputError, UsageError
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
@@ -108,6 +109,23 @@ def expand_paths(arguments: list[str]) -> list[Path]:
     for path in paths:
         check_input(path)
     return paths
+
+
+def photographs(paths: list[Path], console: Console) -> list[Path]:
+    """``paths`` without pictures that hdrmerge made of others: a pattern that named a bracket once
+    names the preview beside it the next time. Where there is nothing else they stay."""
+    from hdrmerge.io.exif import read_shot
+
+    def made_here(path: Path) -> bool:
+        with path.open("rb") as file:
+            return read_shot(file).made_here
+
+    own = [path for path in paths if made_here(path)]
+    if len(own) == len(paths):
+        return paths
+    for path in own:
+        console.warn(f"{path} was left out: hdrmerge made it, it is no photograph.")
+    return [path for path in paths if path not in own]
 
 
 def check_input(path: Path) -> None:

@@ -15,6 +15,7 @@ from hdrmerge.cli.options import (
     check_output,
     expand_paths,
     parse_numbers,
+    photographs,
 )
 from hdrmerge.config import MergeConfig
 
@@ -68,7 +69,7 @@ def response(
     Best done once, with a tripod, on a scene with all tones; the exposures must be known.
     """
     console = Console(quiet=quiet, as_json=as_json)
-    paths = expand_paths(files)
+    paths = photographs(expand_paths(files), console)
     if output is not None:
         check_output(output, (".json",), paths)
     if plot is not None:

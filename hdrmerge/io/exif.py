@@ -50,6 +50,11 @@ class Shot:
     thumbnail: bytes
     software: str | None
 
+    @property
+    def made_here(self) -> bool:
+        """Whether it is a picture that hdrmerge made, and no photograph."""
+        return (self.software or "").startswith("hdrmerge ")
+
 
 def read_shot(file: BinaryIO) -> Shot:
     """Everything about a shot that its metadata say. Never raises on damage."""
