@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
-from hdrmerge.cubic_loops import kernel, run_end
+from hdrmerge.cubic_loops import between, kernel, run_end
 from hdrmerge.frames import FloatArray
 from hdrmerge.median_loops import median
 
@@ -68,12 +68,7 @@ def _sample(
     """Four rows interpolated by ``w`` to ``z`` along and by ``s`` to ``v`` across them, less the
     ``reference``."""
     for i in range(out.size):
-        out[i] = (
-            (a[i] * w[i] + a[i + 1] * x[i] + a[i + 2] * y[i] + a[i + 3] * z[i]) * s[i]
-            + (b[i] * w[i] + b[i + 1] * x[i] + b[i + 2] * y[i] + b[i + 3] * z[i]) * t[i]
-            + (c[i] * w[i] + c[i + 1] * x[i] + c[i + 2] * y[i] + c[i + 3] * z[i]) * u[i]
-            + (d[i] * w[i] + d[i + 1] * x[i] + d[i + 2] * y[i] + d[i + 3] * z[i]) * v[i]
-        ) - reference[i]
+        out[i] = between(a, b, c, d, w, x, y, z, s, t, u, v, i) - reference[i]
 
 
 @compiled

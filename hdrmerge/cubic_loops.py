@@ -32,6 +32,33 @@ def kernel(
 
 
 @compiled
+def between(
+    a: FloatArray,
+    b: FloatArray,
+    c: FloatArray,
+    d: FloatArray,
+    w: FloatArray,
+    x: FloatArray,
+    y: FloatArray,
+    z: FloatArray,
+    s: FloatArray,
+    t: FloatArray,
+    u: FloatArray,
+    v: FloatArray,
+    i: int,
+) -> np.float32:
+    """What four rows hold at pixel ``i``, and the three after it, interpolated by ``w`` to ``z``
+    along the rows and by ``s`` to ``v`` across them."""
+    value: np.float32 = (
+        (a[i] * w[i] + a[i + 1] * x[i] + a[i + 2] * y[i] + a[i + 3] * z[i]) * s[i]
+        + (b[i] * w[i] + b[i + 1] * x[i] + b[i + 2] * y[i] + b[i + 3] * z[i]) * t[i]
+        + (c[i] * w[i] + c[i + 1] * x[i] + c[i + 2] * y[i] + c[i + 3] * z[i]) * u[i]
+        + (d[i] * w[i] + d[i + 1] * x[i] + d[i + 2] * y[i] + d[i + 3] * z[i]) * v[i]
+    )
+    return value
+
+
+@compiled
 def run_end(column: NDArray[np.int32], row: NDArray[np.int32], start: int, end: int) -> int:
     """Up to which pixel, from ``start`` on, ``column`` and ``row`` stay what they are there."""
     c, r, n = column[start], row[start], start

@@ -11,15 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 FloatArray = NDArray[np.float32]
 HalfArray = NDArray[np.float16]

@@ -108,14 +108,19 @@ class Response:
             return look_up(codes, table)
         return np.stack([table[codes[..., c], c] for c in range(3)], axis=-1)
 
+    def of_codes(self, frame: Frame) -> FloatArray:
+        """Linear values (256, 3) of all codes of an 8-bit ``frame``."""
+        codes = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
+        table: FloatArray = self.linearise(frame, codes[None])[0]
+        return table
+
     def quantiles(self, frame: Frame, q: NDArray[np.float64]) -> NDArray[np.float64]:
         """Quantiles (Q, 3) of a frame's linear values at ``q`` (Q,) in [0, 1], linearly between
         two values; of 8-bit frames the codes are counted, not sorted."""
         if frame.pixels.dtype != np.uint8:
             linear = self.linearise(frame, frame.pixels).reshape(-1, 3)
             return np.asarray(np.quantile(linear, q, axis=0), dtype=np.float64)
-        codes = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 3, axis=1)
-        table = self.linearise(frame, codes[None])[0].astype(np.float64)
+        table = self.of_codes(frame).astype(np.float64)
         place = q * (frame.shape[0] * frame.shape[1] - 1)
         low = np.floor(place)
         out = np.empty((len(q), 3))

@@ -132,8 +132,7 @@ def _planes(
     from hdrmerge.warp_loops import planes_of
 
     if frame.pixels.dtype == np.uint8:
-        levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-        table = response.linearise(frame, levels)[0].T
+        table = response.of_codes(frame).T
         if root:
             table = np.sqrt(np.maximum(table + np.float32(_TOE), 0))
         planes_of(frame.pixels, np.ascontiguousarray(table), top, left, out)

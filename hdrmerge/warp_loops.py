@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hdrmerge.compiled import compiled
-from hdrmerge.cubic_loops import kernel, run_end
+from hdrmerge.cubic_loops import between, kernel, run_end
 from hdrmerge.frames import FloatArray
 
 _ONE = np.float32(1.0)
@@ -73,12 +73,7 @@ def _sample(
     """Squares of what four rows hold, interpolated by ``w`` to ``z`` along and by ``s`` to ``v``
     across them, less ``toe``; at least 1 where one of the nearest four reaches ``clipped``."""
     for i in range(out.size):
-        root = (
-            (a[i] * w[i] + a[i + 1] * x[i] + a[i + 2] * y[i] + a[i + 3] * z[i]) * s[i]
-            + (b[i] * w[i] + b[i + 1] * x[i] + b[i + 2] * y[i] + b[i + 3] * z[i]) * t[i]
-            + (c[i] * w[i] + c[i + 1] * x[i] + c[i + 2] * y[i] + c[i + 3] * z[i]) * u[i]
-            + (d[i] * w[i] + d[i + 1] * x[i] + d[i + 2] * y[i] + d[i + 3] * z[i]) * v[i]
-        )
+        root = between(a, b, c, d, w, x, y, z, s, t, u, v, i)
         linear = root * root - toe
         above = b[i + 1] if b[i + 1] > b[i + 2] else b[i + 2]
         below = c[i + 1] if c[i + 1] > c[i + 2] else c[i + 2]
